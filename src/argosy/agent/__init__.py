@@ -1,0 +1,1 @@
+"""A machine's loop: observe, plan (`planner.py`, pure), act, report."""

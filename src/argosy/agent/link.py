@@ -1,0 +1,61 @@
+"""The contract between an agent and the servers: the only thing an agent speaks to.
+
+In one process (`argosy up`, the test kit) it is `api.gate.MachineGate` on the store; over the network it is HTTPS with
+the machine's certificate. Either way an agent sees and reports its own machine and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+from argosy.model.assignment import Assignment
+from argosy.model.event import Event
+from argosy.model.ids import Digest, UnitName
+from argosy.model.machine import Machine
+from argosy.model.observed import UnitStatus
+
+
+class Delivery(NamedTuple):
+    """An assignment, with what an agent needs to know that it is newer than another."""
+
+    cluster: str
+    epoch: int
+    revision: int
+    """Store revision of the assignment's last change."""
+    assignment: Assignment
+
+
+class Report(NamedTuple):
+    """What changed on the machine since the last report. An empty one is a heartbeat and costs the store no write."""
+
+    changed: Sequence[UnitStatus] = ()
+    gone: Sequence[UnitName] = ()
+    """Units that the machine has no more."""
+    events: Sequence[Event] = ()
+    full: bool = False
+    """`changed` is everything: whatever else the servers have of this machine is out of date."""
+
+
+class ServerLink(Protocol):
+    """What servers do for one machine's agent. Methods raise `Temporary` when no server can answer now."""
+
+    async def register(self, machine: Machine) -> None:
+        """Say who this machine is, and that it is there. Raises Conflict when another live machine has its id."""
+        ...
+
+    def assignments(self) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        """The machine's assignment now, if there is one, then each newer one; a slow reader gets the newest only.
+
+        Silence means nothing. The iterator raises Temporary when the stream breaks; call again.
+        """
+        ...
+
+    async def text(self, digest: Digest) -> bytes:
+        """The exact text. Raises NotFound."""
+        ...
+
+    async def report(self, report: Report) -> None:
+        """Record what the machine runs, and that it is there. Atomic per call unless it is larger than one transaction."""
+        ...

@@ -1,0 +1,1 @@
+"""The command `argosy`: one file per verb."""

@@ -1,0 +1,1 @@
+"""The leader's loop: fold store events, decide (`planner.py`, pure), commit."""

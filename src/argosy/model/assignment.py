@@ -1,0 +1,35 @@
+"""Everything one machine should run, as one record at one store revision. Written by the engine alone.
+
+The assignments are the placements: a unit is placed on a machine when that machine's assignment names it. There is
+one record per machine so that a change wakes one agent, and so that a hundred thousand placements are five thousand
+writes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from argosy.model.ids import Digest, MachineId, UnitName
+from argosy.model.unit import DesiredState
+
+
+class AssignedUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One unit on one machine, with why it is there."""
+
+    name: UnitName
+    digest: Digest
+    desired: DesiredState
+    generation: int = 0
+    reason: str = ""
+    """Why this machine, in words for people."""
+    placed_at: datetime | None = None
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a machine should run. An empty one is a command to run nothing; a missing one is no command at all."""
+
+    machine: MachineId
+    units: tuple[AssignedUnit, ...] = ()
+    """Sorted by name."""

@@ -1,0 +1,1 @@
+"""Pure: which machine runs a unit, and why."""

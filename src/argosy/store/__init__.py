@@ -1,0 +1,1 @@
+"""Where the cluster's records live. `base.py` is the contract; read it first."""

@@ -1,0 +1,72 @@
+"""Every key in the store, in one place. One writer for each: see the table in ARCHITECTURE.md.
+
+cluster                     Cluster         the first server, once
+leader                      holder's name   the leading engine, under its lease
+texts/DIGEST                exact bytes     people, through the API; immutable
+units/NAME                  Unit            people, through the API
+machines/ID                 Machine         that machine's agent, through a server
+presence/ID                 (empty)         a server on behalf of that machine's agent, under a lease
+assignments/ID              Assignment      the leading engine
+pending/NAME                Explanation     the leading engine
+observed/ID/NAME            Observed        that machine's agent, through a server
+events/MICROSECONDS-N       Event           whoever acted, in the same transaction as the act
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from argosy.model.ids import Digest, MachineId, UnitName
+
+CLUSTER = "cluster"
+LEADER = "leader"
+TEXTS = "texts/"
+UNITS = "units/"
+MACHINES = "machines/"
+PRESENCE = "presence/"
+ASSIGNMENTS = "assignments/"
+PENDING = "pending/"
+OBSERVED = "observed/"
+EVENTS = "events/"
+
+
+def text(digest: Digest) -> str:
+    return TEXTS + digest
+
+
+def unit(name: UnitName) -> str:
+    return UNITS + name
+
+
+def machine(machine_id: MachineId) -> str:
+    return MACHINES + machine_id
+
+
+def presence(machine_id: MachineId) -> str:
+    return PRESENCE + machine_id
+
+
+def assignment(machine_id: MachineId) -> str:
+    return ASSIGNMENTS + machine_id
+
+
+def pending(name: UnitName) -> str:
+    return PENDING + name
+
+
+def observed(machine_id: MachineId, name: UnitName) -> str:
+    return f"{OBSERVED}{machine_id}/{name}"
+
+
+def observed_of(machine_id: MachineId) -> str:
+    return f"{OBSERVED}{machine_id}/"
+
+
+def event(at: datetime, *, writer: str, number: int) -> str:
+    """Sorts by time; `writer` (a short id of the process) and `number` keep two events of one microsecond apart."""
+    return f"{EVENTS}{int(at.timestamp() * 1_000_000):016d}-{writer}-{number:06d}"
+
+
+def last_part(key: str) -> str:
+    """`web.service` of `observed/ID/web.service`: unit names and ids have no slash."""
+    return key.rpartition("/")[2]
