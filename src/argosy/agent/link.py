@@ -6,36 +6,13 @@ the machine's certificate. Either way an agent sees and reports its own machine 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from argosy.model.assignment import Assignment
-from argosy.model.event import Event
-from argosy.model.ids import Digest, UnitName
+from argosy.model.ids import Digest
+from argosy.model.link import Delivery, Report
 from argosy.model.machine import Machine
-from argosy.model.observed import UnitStatus
-
-
-class Delivery(NamedTuple):
-    """An assignment, with what an agent needs to know that it is newer than another."""
-
-    cluster: str
-    epoch: int
-    revision: int
-    """Store revision of the assignment's last change."""
-    assignment: Assignment
-
-
-class Report(NamedTuple):
-    """What changed on the machine since the last report. An empty one is a heartbeat and costs the store no write."""
-
-    changed: Sequence[UnitStatus] = ()
-    gone: Sequence[UnitName] = ()
-    """Units that the machine has no more."""
-    events: Sequence[Event] = ()
-    full: bool = False
-    """`changed` is everything: whatever else the servers have of this machine is out of date."""
 
 
 class ServerLink(Protocol):

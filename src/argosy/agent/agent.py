@@ -1,0 +1,304 @@
+"""A machine's loop: follow the assignment, bring the machine to it, report what runs.
+
+Three tasks that share little. `_follow` takes newer assignments from the servers onto the disk; `_act` compares and
+acts, on every assignment, every change that the runtime tells of and a slow tick; `_report` tells the servers, at least
+once per heartbeat. Only `_act` needs no server: with the assignment and the texts on the disk it runs on its own.
+
+An agent that ends, by whatever way, stops nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence, Set
+from datetime import datetime
+from typing import Any
+
+from argosy.agent.disk import Disk
+from argosy.agent.link import ServerLink
+from argosy.agent.planner import Started, plan
+from argosy.agent.reporter import Reporter
+from argosy.errors import NotFound, RuntimeBusy, RuntimeRefused, Temporary
+from argosy.model import actions
+from argosy.model.ids import Digest, UnitName
+from argosy.model.link import Delivery
+from argosy.model.machine import Machine
+from argosy.model.unit import DesiredState
+from argosy.runtime.base import JobResult, RunnableUnit, Runtime
+from argosy.settings import AgentSettings
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """The agent of one machine.
+
+    runtime: opened; the caller closes it after `run` has ended.
+    clock: wall-clock time, for records only.
+    """
+
+    def __init__(
+        self,
+        link: ServerLink,
+        runtime: Runtime,
+        disk: Disk,
+        machine: Machine,
+        *,
+        clock: Callable[[], datetime],
+        settings: AgentSettings | None = None,
+    ) -> None:
+        self._link = link
+        self._runtime = runtime
+        self._disk = disk
+        self._machine = machine
+        self._settings = settings or AgentSettings()
+        self._reporter = Reporter(link, runtime, machine, clock=clock, settings=self._settings)
+        self._delivery, self._started = disk.load()
+        self._wake = asyncio.Event()
+        self._busy: set[UnitName] = set()
+        """Units with a stop, removal or installation under way: left alone until it has ended."""
+        self._not_before: dict[UnitName, float] = {}
+        """Loop time before which a unit that could not be installed is not tried again."""
+        self._asked: dict[UnitName, Started] = {}
+        """Starts asked for in this life of the agent: each once, however long the runtime takes to show it."""
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Run until cancelled. Raises what ended one of its tasks: an agent with a dead part is no agent."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow(), name="follow the assignment")
+                tasks.create_task(self._watch_runtime(), name="watch the runtime")
+                tasks.create_task(self._act(), name="act")
+                tasks.create_task(self._reporter.run(), name="report")
+        finally:
+            for job in self._jobs:
+                job.cancel()
+            await asyncio.gather(*self._jobs, return_exceptions=True)
+
+    # --- following ----------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with self._link.assignments() as deliveries:
+                    async for delivery in deliveries:
+                        self._accept(delivery)
+            except Temporary as problem:
+                log.info("no server to follow: %s", problem)
+            await asyncio.sleep(self._settings.retry_after.total_seconds())
+
+    def _accept(self, delivery: Delivery) -> None:
+        """Take an assignment if it is this machine's and newer than the one held: it never goes backwards."""
+        if delivery.assignment.machine != self._machine.id:
+            log.error("an assignment for machine %s was sent here", delivery.assignment.machine)
+            return
+        held = self._delivery
+        if held is not None:
+            if delivery.cluster != held.cluster:
+                log.error("an assignment of another cluster (%s) was sent here", delivery.cluster)
+                return
+            if (delivery.epoch, delivery.revision) <= (held.epoch, held.revision):
+                return
+        try:
+            self._disk.save_assignment(delivery)
+        except OSError as problem:
+            log.error("the assignment is obeyed but cannot be kept on the disk: %s", problem)
+        self._delivery = delivery
+        self._not_before.clear()
+        self._wake.set()
+
+    async def _watch_runtime(self) -> None:
+        async with self._runtime.changes() as changes:
+            async for names in changes:
+                self._reporter.note(names)
+                self._wake.set()
+
+    # --- acting -------------------------------------------------------------------------------------------------
+
+    async def _act(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._turn()
+            deadline = loop.time() + self._settings.full_turn_every.total_seconds()
+            if self._not_before:
+                deadline = min(deadline, *self._not_before.values())
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._forget_texts()
+            self._wake.clear()
+
+    def _turn(self) -> None:
+        """Set under way what is to be done now. Waits for nothing."""
+        if self._delivery is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._not_before = {n: at for n, at in self._not_before.items() if at > now}
+        self._forget_starts()
+        held_back = self._busy | self._not_before.keys()
+        steps = [
+            step
+            for step in plan(self._delivery.assignment, self._runtime.statuses(), self._started)
+            if step.unit not in held_back and not self._is_asked(step)
+        ]
+        for step in steps:
+            log.info("%s %s: %s", type(step).__name__.lower(), step.unit, step.reason)
+        leaving = {step.unit for step in steps if isinstance(step, actions.Remove)}
+        stopping = leaving | {step.unit for step in steps if isinstance(step, actions.Stop)}
+        for name in sorted(stopping):
+            self._begin(self._stop(name, remove=name in leaving), f"stop {name}", busy={name})
+        # What is stopped to be replaced is installed by the turn that its end wakes, and started by the one after.
+        rest = [step for step in steps if step.unit not in stopping]
+        installs = [step for step in rest if isinstance(step, actions.Install)]
+        if installs:
+            busy = {step.unit for step in installs}
+            self._begin(self._install(installs), f"install {len(busy)} units", busy=busy)
+        starts = [
+            step
+            for step in rest
+            if isinstance(step, actions.Start | actions.Restart) and step.unit not in self._busy
+        ]
+        if starts:
+            self._start(starts)
+
+    def _forget_starts(self) -> None:
+        """A unit that is not to be launched loses its memory of having been, so that the next launch starts it."""
+        assert self._delivery is not None
+        launched = {
+            unit.name
+            for unit in self._delivery.assignment.units
+            if unit.desired is DesiredState.LAUNCHED
+        }
+        forgotten = self._started.keys() - launched
+        if forgotten:
+            self._started = {n: s for n, s in self._started.items() if n in launched}
+            self._save_started()
+        self._asked = {n: s for n, s in self._asked.items() if n in launched}
+
+    def _is_asked(self, step: actions.AgentAction) -> bool:
+        return isinstance(step, actions.Start) and (
+            self._asked.get(step.unit) == self._wanted_start(step)
+        )
+
+    def _wanted_start(self, step: actions.Start | actions.Restart) -> Started:
+        assert self._delivery is not None
+        digests = {unit.name: unit.digest for unit in self._delivery.assignment.units}
+        return Started(digest=digests[step.unit], generation=step.generation)
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str, *, busy: Set[UnitName]) -> None:
+        """Do the work in a task of its own; its failure holds these units back for a while and harms nobody else."""
+        self._busy |= busy
+
+        async def job() -> None:
+            try:
+                await work
+            except (RuntimeBusy, RuntimeRefused, Temporary, OSError) as problem:
+                log.warning("%s: %s", name, problem)
+                self._hold_back(busy)
+            finally:
+                self._busy -= busy
+                self._wake.set()
+
+        task = asyncio.create_task(job(), name=name)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    async def _stop(self, name: UnitName, *, remove: bool) -> None:
+        await self._runtime.stop([name])
+        self._asked.pop(name, None)
+        if remove:
+            await self._runtime.remove([name])
+
+    async def _install(self, installs: Sequence[actions.Install]) -> None:
+        texts = await self._texts({step.digest for step in installs})
+        units = [
+            RunnableUnit(
+                name=step.unit,
+                digest=step.digest,
+                text=texts[step.digest],
+                environment=environment(step.unit, self._machine),
+            )
+            for step in installs
+            if step.digest in texts
+        ]
+        refused = await self._runtime.install(units)
+        for name, problem in refused.items():
+            log.warning("%s cannot be installed: %s", name, problem)
+            self._reporter.tell("unit.refused", name, str(problem))
+        self._hold_back({step.unit for step in installs} - {unit.name for unit in units})
+        self._hold_back(refused)
+
+    def _start(self, steps: Sequence[actions.Start | actions.Restart]) -> None:
+        """Ask for the starts, as one transaction so that the units' own order holds, and remember having asked.
+
+        The disk remembers after the runtime was asked: an agent that dies between the two asks again, which is better
+        than a start that somebody wanted and nobody carries out.
+        """
+        for step in steps:
+            self._asked[step.unit] = self._started[step.unit] = self._wanted_start(step)
+        for kind in (actions.Start, actions.Restart):
+            names = [step.unit for step in steps if isinstance(step, kind)]
+            if names:
+                word = kind.__name__.lower()
+                self._begin(self._ask(word, names), f"{word} {len(names)} units", busy=set())
+        asyncio.get_running_loop().call_soon(self._save_started)
+
+    async def _ask(self, word: str, names: Sequence[UnitName]) -> None:
+        try:
+            asked = self._runtime.start if word == "start" else self._runtime.restart
+            results = await asked(names)
+        except (RuntimeBusy, RuntimeRefused, OSError):
+            for name in names:
+                self._asked.pop(name, None)
+                self._started.pop(name, None)
+            self._hold_back(names)
+            raise
+        for name, result in results.items():
+            if result is not JobResult.DONE:
+                log.info("%s of %s ended: %s", word, name, result.value)
+
+    def _save_started(self) -> None:
+        try:
+            self._disk.save_started(self._started)
+        except OSError as problem:
+            log.error("what was started cannot be kept on the disk: %s", problem)
+
+    def _forget_texts(self) -> None:
+        if self._delivery is not None:
+            self._disk.keep_texts({unit.digest for unit in self._delivery.assignment.units})
+
+    async def _texts(self, digests: set[Digest]) -> dict[Digest, bytes]:
+        """The texts that can be had now: from the disk, else from a server."""
+        texts: dict[Digest, bytes] = {}
+        for digest in sorted(digests):
+            text = self._disk.text(digest)
+            if text is None:
+                try:
+                    text = await self._link.text(digest)
+                except (NotFound, Temporary) as problem:
+                    log.warning("the text %s cannot be had: %s", digest[:12], problem)
+                    continue
+                self._disk.save_text(digest, text)
+            texts[digest] = text
+        return texts
+
+    def _hold_back(self, names: Iterable[UnitName]) -> None:
+        later = asyncio.get_running_loop().time() + self._settings.retry_after.total_seconds()
+        self._not_before.update(dict.fromkeys(names, later))
+
+
+def environment(name: UnitName, machine: Machine) -> dict[str, str]:
+    """The variables that every unit gets, below those of its own text."""
+    prefix, at, rest = name.rpartition(".")[0].partition("@")
+    variables = {
+        "ARGOSY_UNIT": name,
+        "ARGOSY_SERVICE": prefix,
+        "ARGOSY_MACHINE_ID": machine.id,
+        "ARGOSY_MACHINE_IP": machine.address,
+    }
+    if at:
+        variables["ARGOSY_INSTANCE"] = rest
+    return variables
