@@ -21,6 +21,7 @@ from argosy.agent.planner import Started, plan
 from argosy.agent.reporter import Reporter
 from argosy.errors import NotFound, RuntimeBusy, RuntimeRefused, Temporary
 from argosy.model import actions
+from argosy.model.assignment import AssignedUnit
 from argosy.model.ids import Digest, UnitName
 from argosy.model.link import Delivery
 from argosy.model.machine import Machine
@@ -185,8 +186,8 @@ class Agent:
 
     def _wanted_start(self, step: actions.Start | actions.Restart) -> Started:
         assert self._delivery is not None
-        digests = {unit.name: unit.digest for unit in self._delivery.assignment.units}
-        return Started(digest=digests[step.unit], generation=step.generation)
+        versions = {unit.name: unit.version for unit in self._delivery.assignment.units}
+        return Started(version=versions[step.unit], generation=step.generation)
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str, *, busy: Set[UnitName]) -> None:
         """Do the work in a task of its own; its failure holds these units back for a while and harms nobody else."""
@@ -213,16 +214,19 @@ class Agent:
             await self._runtime.remove([name])
 
     async def _install(self, installs: Sequence[actions.Install]) -> None:
-        texts = await self._texts({step.digest for step in installs})
+        assert self._delivery is not None
+        assigned = {unit.name: unit for unit in self._delivery.assignment.units}
+        wanted = [assigned[step.unit] for step in installs]
+        texts = await self._texts({unit.digest for unit in wanted})
         units = [
             RunnableUnit(
-                name=step.unit,
-                digest=step.digest,
-                text=texts[step.digest],
-                environment=environment(step.unit, self._machine),
+                name=unit.name,
+                digest=unit.version,
+                text=texts[unit.digest],
+                environment=environment(unit, self._machine),
             )
-            for step in installs
-            if step.digest in texts
+            for unit in wanted
+            if unit.digest in texts
         ]
         refused = await self._runtime.install(units)
         for name, problem in refused.items():
@@ -290,15 +294,15 @@ class Agent:
         self._not_before.update(dict.fromkeys(names, later))
 
 
-def environment(name: UnitName, machine: Machine) -> dict[str, str]:
-    """The variables that every unit gets, below those of its own text."""
-    prefix, at, rest = name.rpartition(".")[0].partition("@")
+def environment(unit: AssignedUnit, machine: Machine) -> dict[str, str]:
+    """The variables that a unit gets, below those of its own text."""
+    prefix, at, instance = unit.name.rpartition(".")[0].partition("@")
     variables = {
-        "ARGOSY_UNIT": name,
+        "ARGOSY_UNIT": unit.name,
         "ARGOSY_SERVICE": prefix,
         "ARGOSY_MACHINE_ID": machine.id,
         "ARGOSY_MACHINE_IP": machine.address,
     }
     if at:
-        variables["ARGOSY_INSTANCE"] = rest
-    return variables
+        variables["ARGOSY_INSTANCE"] = instance
+    return variables | unit.variables

@@ -23,7 +23,7 @@ from argosy.model.unit import DesiredState
 class Started(msgspec.Struct, frozen=True, kw_only=True):
     """The last start that the agent asked its runtime for."""
 
-    digest: Digest
+    version: Digest
     generation: int
 
 
@@ -61,7 +61,7 @@ def _bring_about(
     unit: AssignedUnit, status: UnitStatus | None, last: Started | None
 ) -> list[AgentAction]:
     is_running = status is not None and _is_running(status)
-    is_installed = status is not None and status.digest == unit.digest
+    is_installed = status is not None and status.digest == unit.version
     steps: list[AgentAction] = []
     if unit.desired is DesiredState.LOADED:
         if is_running:
@@ -71,7 +71,7 @@ def _bring_about(
         return steps
     if not is_installed:
         # The old text's ExecStop and ExecStopPost belong to what runs: stop first, then replace.
-        reason = "assigned to this machine" if status is None else "its text changed"
+        reason = "assigned to this machine" if status is None else "its text or variables changed"
         if is_running:
             steps.append(Stop(unit=unit.name, reason=reason))
         steps.append(Install(unit=unit.name, digest=unit.digest, reason=reason))
@@ -91,7 +91,7 @@ def _bring_about(
 
 
 def _has_had_its_start(unit: AssignedUnit, status: UnitStatus, last: Started | None) -> bool:
-    return status.has_run and last is not None and last.digest == unit.digest
+    return status.has_run and last is not None and last.version == unit.version
 
 
 def _is_running(status: UnitStatus) -> bool:

@@ -7,6 +7,7 @@ writes.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 
 import msgspec
@@ -22,9 +23,18 @@ class AssignedUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     digest: Digest
     desired: DesiredState
     generation: int = 0
+    variables: dict[str, str] = {}
     reason: str = ""
     """Why this machine, in words for people."""
     placed_at: datetime | None = None
+
+    @property
+    def version(self) -> Digest:
+        """What tells apart two ways of running the unit: the text's digest, with variables a digest of both."""
+        if not self.variables:
+            return self.digest
+        pairs = sorted(self.variables.items())
+        return Digest(hashlib.sha256(msgspec.json.encode((self.digest, pairs))).hexdigest())
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

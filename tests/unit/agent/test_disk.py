@@ -29,10 +29,10 @@ DELIVERY = Delivery(
 def test_everything_saved_is_there_for_the_next_agent(tmp_path: Path) -> None:
     disk = DirectoryDisk(tmp_path)
     disk.save_assignment(DELIVERY)
-    disk.save_started({WEB: Started(digest=DIGEST, generation=3)})
+    disk.save_started({WEB: Started(version=DIGEST, generation=3)})
     disk.save_text(DIGEST, TEXT)
     after = DirectoryDisk(tmp_path)
-    assert after.load() == (DELIVERY, {WEB: Started(digest=DIGEST, generation=3)})
+    assert after.load() == (DELIVERY, {WEB: Started(version=DIGEST, generation=3)})
     assert after.text(DIGEST) == TEXT
 
 

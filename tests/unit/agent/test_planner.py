@@ -34,7 +34,7 @@ def status(
 
 
 def started(digest: Digest = NEW, generation: int = 0) -> Started:
-    return Started(digest=digest, generation=generation)
+    return Started(version=digest, generation=generation)
 
 
 NOTHING = Assignment(machine=MACHINE)
@@ -151,6 +151,17 @@ def test_steps(
     planned = plan(assignment, {WEB: has} if has else {}, {WEB: last} if last else {})
     assert [type(step) for step in planned] == steps
     assert all(step.unit == WEB and step.reason for step in planned)
+
+
+def test_changed_variables_replace_a_running_unit_like_a_changed_text() -> None:
+    unit = AssignedUnit(
+        name=WEB, digest=NEW, desired=DesiredState.LAUNCHED, variables={"SUFFIX": "blue"}
+    )
+    assignment = Assignment(machine=MACHINE, units=(unit,))
+    planned = plan(assignment, {WEB: status(ACTIVE, digest=NEW)}, {WEB: started(NEW)})
+    assert [type(step) for step in planned] == [Stop, Install, Start]
+    settled = status(ACTIVE, digest=unit.version)
+    assert plan(assignment, {WEB: settled}, {WEB: started(unit.version)}) == []
 
 
 def test_units_come_in_the_order_of_their_names_and_each_keeps_its_own_order() -> None:
