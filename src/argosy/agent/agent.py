@@ -216,7 +216,7 @@ class Agent:
     async def _install(self, installs: Sequence[actions.Install]) -> None:
         assert self._delivery is not None
         assigned = {unit.name: unit for unit in self._delivery.assignment.units}
-        wanted = [assigned[step.unit] for step in installs]
+        wanted = [assigned[step.unit] for step in installs if step.unit in assigned]
         texts = await self._texts({unit.digest for unit in wanted})
         units = [
             RunnableUnit(

@@ -36,7 +36,7 @@ class UnitStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: UnitName
     digest: Digest | None = None
-    """Version (`AssignedUnit.version`) of what the runtime has; None when the runtime has a unit that Argosy did not install."""
+    """Version (`AssignedUnit.version`) of what the runtime has; None for a unit that Argosy did not install."""
     load: LoadState = LoadState.LOADED
     active: ActiveState = ActiveState.INACTIVE
     sub: str = "dead"
