@@ -16,11 +16,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
-from argosy.errors import ArgosyError, Temporary
+from argosy.errors import ArgosyError, Invalid, Temporary
 
 MAX_KEY_BYTES = 1024
 MAX_VALUE_BYTES = 1_500_000
 """etcd refuses requests over 1.5 MiB (--max-request-bytes 1572864); the same bound holds everywhere."""
+MAX_TXN_BYTES = 1_540_000
+"""Keys and values of one transaction together: leaves room for the framing under the same bound."""
 MAX_TXN_OPS = 128
 """etcd's --max-txn-ops default."""
 
@@ -175,9 +177,15 @@ class WatchLost(Temporary):
 def prefix_end(prefix: str) -> str:
     """The end of the range of all keys that start with `prefix`, which must not be empty.
 
-    Keys are compared as UTF-8 bytes, as etcd does.
+    Keys are compared as UTF-8 bytes, as etcd does, which is also the order of their code points.
     """
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    head = prefix.rstrip(
+        "\U0010ffff"
+    )  # the last code point has no successor: a longer range has the same keys
+    if not head:
+        raise Invalid(f"there is no end to the keys that start with {prefix!r}")
+    successor = ord(head[-1]) + 1
+    return head[:-1] + chr(0xE000 if successor == 0xD800 else successor)  # surrogates are no UTF-8
 
 
 class Store(Protocol):
@@ -196,7 +204,7 @@ class Store(Protocol):
 
         Linearizable: with revision 0 it sees every write acknowledged before the call. An absent key gives an empty
         answer. limit 0 means all. keys_only leaves the values empty.
-        Raises Compacted, FutureRevision.
+        Raises Compacted, FutureRevision, Invalid (a key that is empty or too long).
         """
         ...
 
@@ -206,7 +214,8 @@ class Store(Protocol):
         """Check all compares and carry out `success` if all hold, else `failure`. Atomic, durable when it returns.
 
         Every change in it has the same revision, one above the store's; a transaction that changes nothing takes no
-        revision. One key may be put or deleted once only. At most MAX_TXN_OPS operations.
+        revision. In one branch a key may be put once, and not both put and deleted. At most MAX_TXN_OPS compares and
+        operations in each branch, at most MAX_TXN_BYTES of keys and values together.
         Raises Invalid (too large, key twice, key empty or too long), LeaseNotFound (a Put names a lease that ended),
         StoreFull, Indeterminate. After any of them but Indeterminate nothing was written.
         """
