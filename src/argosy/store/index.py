@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from operator import attrgetter, eq, gt, lt, ne
 from typing import Any, NamedTuple
 
-from argosy.errors import Invalid
+from argosy.errors import Invalid, StoreRefused
 from argosy.store.base import (
     Compacted,
     Compare,
@@ -90,6 +91,54 @@ class Index:
         """Keys by the lease they hang on."""
         self._granted: list[Lease] = []
         self._ended: list[int] = []
+
+    @classmethod
+    def restored(
+        cls,
+        changes: Iterable[KeyValue],
+        *,
+        compacted_revision: int,
+        leases: dict[int, int],
+        last_lease: int,
+    ) -> tuple[Index, list[tuple[int, str]]]:
+        """The index that a durable store wrote down, and the versions it need not keep any more (as `compact` names them).
+
+        changes: every version kept, deletions with `version` 0, in the order in which they happened.
+        Raises StoreRefused when a revision that should be there is missing, or a key hangs on a lease that is not.
+        """
+        self = cls()
+        self.compacted_revision = compacted_revision
+        self.leases, self.last_lease = leases, last_lease
+        self._log_start = max(self._log_start, compacted_revision)
+        for revision, versions in groupby(changes, key=_mod_revision):
+            events = tuple(map(self._restore, versions))
+            if revision < compacted_revision:
+                continue
+            if revision != self._log_start + len(self._log):
+                raise StoreRefused(
+                    f"revision {self._log_start + len(self._log)} is missing before revision {revision}"
+                )
+            batch = WatchBatch(revision, events)
+            self._log.append(_without_previous(batch) if revision == compacted_revision else batch)
+        self._sorted = SortedKeys(self._history)
+        self.revision = self.tip = max(FIRST_REVISION, self._log_start + len(self._log) - 1)
+        if self.revision < compacted_revision:
+            raise StoreRefused(f"everything from revision {compacted_revision} on is missing")
+        if unknown := {lease for lease, keys in self._attached.items() if keys} - set(leases):
+            raise StoreRefused(f"keys hang on leases that are missing: {sorted(unknown)[:5]}")
+        leftovers = [
+            dropped
+            for key in tuple(self._history)
+            for dropped in self._forget(key, compacted_revision)
+        ]
+        return self, leftovers
+
+    def _restore(self, kv: KeyValue) -> WatchEvent:
+        versions = self._history.setdefault(kv.key, [])
+        previous = versions[-1] if versions and versions[-1].version else None
+        versions.append(kv)
+        self._account(gone=previous, come=kv)
+        return WatchEvent(EventKind.PUT if kv.version else EventKind.DELETE, kv, previous)
 
     # Reading
 
@@ -198,9 +247,9 @@ class Index:
         """As `Store.revoke`; from here on the lease counts as ended."""
         if not self.has_lease(lease_id):
             raise LeaseNotFound(f"lease {lease_id} has ended or never was")
-        self._ended.append(lease_id)
         keys = sorted(self._attached.get(lease_id, ()))
         self._conclude(self._delete([self._history[key][-1] for key in keys]))
+        self._ended.append(lease_id)
 
     def has_lease(self, lease_id: int) -> bool:
         return lease_id in self.leases and lease_id not in self._ended

@@ -25,6 +25,9 @@ class LeaseTimers:
         self._deadlines[lease_id] = loop.time() + seconds
         self._timers[lease_id] = loop.call_later(seconds, self._ring, lease_id)
 
+    def is_running(self, lease_id: int) -> bool:
+        return lease_id in self._timers
+
     def renew(self, lease_id: int, seconds: float) -> None:
         """Move the deadline of a running lease, never to an earlier time."""
         self._deadlines[lease_id] = asyncio.get_running_loop().time() + seconds
