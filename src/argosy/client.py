@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, NotRequired, Self, TypedDict, TypeVar
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -73,6 +74,7 @@ UnitView = TypedDict(
 
 
 class UnitDetail(UnitView):
+    variables: dict[str, str]
     text: str
     """Bytes that are not UTF-8 are shown as backslash escapes; `unit_text` gives the exact ones."""
     text_base64: NotRequired[str]
@@ -223,11 +225,16 @@ class WatchItem(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """A unit to submit. desired None keeps what people want of it; a new unit is inactive then."""
+    """A unit to submit.
+
+    desired: None keeps what people want of it; a new unit is inactive then.
+    variables: environment that goes with the text; other variables are another version of the unit.
+    """
 
     name: str
     text: bytes
     desired: Desired | None = None
+    variables: Mapping[str, str] = MappingProxyType({})
 
 
 def unit_text(unit: UnitDetail) -> bytes:
@@ -435,7 +442,12 @@ class Client:
         """
         body = {
             "units": [
-                {"name": unit.name, **_text_fields(unit.text), "desired": unit.desired}
+                {
+                    "name": unit.name,
+                    **_text_fields(unit.text),
+                    "desired": unit.desired,
+                    "variables": dict(unit.variables),
+                }
                 for unit in units
             ],
             "app": app,
@@ -607,7 +619,7 @@ class Client:
             headers["Content-Type"] = "application/json"
         try:
             # A server that refuses a request while it is still being sent has answered all the same.
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, target, data, headers)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as problem:

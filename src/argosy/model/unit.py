@@ -89,6 +89,8 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Raised each time somebody asks for a restart, or for a start of a unit that is not running; an agent that last
     acted on a lower number starts the unit anew. This is how "restart" stays declarative."""
     requirements: Requirements = Requirements()
+    description: str = ""
+    """`[Unit] Description=` with specifiers expanded, for lists that people read."""
     variables: dict[str, str] = {}
     """Environment variables submitted along with the text: the app's directory, its environment's values. Part of what
     a unit runs as: changing them replaces the unit like a changed text."""

@@ -1,0 +1,66 @@
+"""What the API is given by whoever runs it, and what every route is given.
+
+The API finds no singleton and reads no setting by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from argosy.api.feed import Feed
+from argosy.api.journal import Journal
+from argosy.model.ids import MachineId, UnitName
+from argosy.runtime.base import LogLine
+from argosy.store import base
+
+
+class LogSource(Protocol):
+    """Lines of units on one machine: the shape of `Runtime.logs`, which says what the arguments mean."""
+
+    def __call__(
+        self,
+        names: Collection[UnitName],
+        *,
+        lines: int = 100,
+        follow: bool = False,
+        after: str = "",
+    ) -> AsyncIterator[LogLine]: ...
+
+
+class EngineReport(Protocol):
+    """What an engine says of itself: the shape of `engine.EngineStatus`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_leading(self) -> bool: ...
+    @property
+    def sentence(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of a server that the API speaks to."""
+
+    store: base.Store
+    clock: Callable[[], datetime]
+    """Wall-clock time, aware, for records that people read."""
+    writer: str = "api"
+    """Short name of this server, part of the keys of its events."""
+    logs: Mapping[MachineId, LogSource] = field(default_factory=dict)
+    """Machines whose output can be read here. A live mapping: machines may come and go."""
+    engine: Callable[[], EngineReport] | None = None
+    on_stop: Callable[[], None] | None = None
+    """Asks the owner of the process to stop the cluster and exit; None where nobody may ask that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What every route works with."""
+
+    services: Services
+    feed: Feed
+    journal: Journal

@@ -1,0 +1,62 @@
+"""Answers that go on: sent as they come, ended when the client goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+SIGN_OF_LIFE_SECONDS = 15.0
+"""How long a stream is silent at most: clients take longer silence for a broken connection."""
+
+
+class Stream(Response):
+    """Sends each chunk of the generator at once. The generator is closed when the client goes away."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(headers={"cache-control": "no-store"})
+        del self.headers["content-length"]
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        tasks = {
+            asyncio.create_task(self._send_all(send), name="send a stream"),
+            asyncio.create_task(_until_gone(receive), name="wait for a client to go"),
+        }
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _send_all(self, send: Send) -> None:
+        async with aclosing(self._chunks) as chunks:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class ServerSentEvents(Stream):
+    media_type = "text/event-stream"
+
+
+class JsonLines(Stream):
+    media_type = "application/x-ndjson"
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

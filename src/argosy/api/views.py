@@ -1,0 +1,166 @@
+"""Pure: from the picture to what people get to see."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import msgspec
+
+from argosy.api.picture import Changed, Picture
+from argosy.api.schemas import (
+    CapacityView,
+    EventView,
+    ExplanationView,
+    Gone,
+    MachineView,
+    PlacementView,
+    RefusalView,
+    StateView,
+    UnitDetail,
+    UnitView,
+)
+from argosy.model.event import Event
+from argosy.model.explanation import Explanation
+from argosy.model.ids import MachineId, UnitName
+from argosy.model.observed import UnitStatus
+
+
+def matches(name: str, globs: Sequence[str]) -> bool:
+    """Whether the name is, or matches, one of them; with none given everything does."""
+    return not globs or any(fnmatchcase(name, glob) for glob in globs)
+
+
+def unit(picture: Picture, name: UnitName) -> UnitView:
+    return UnitView(**_unit_fields(picture, name))  # type: ignore[arg-type]
+
+
+def unit_detail(picture: Picture, name: UnitName, text: bytes) -> UnitDetail:
+    shown = text.decode(errors="backslashreplace")
+    exact: str | msgspec.UnsetType = msgspec.UNSET
+    if shown.encode() != text:
+        exact = base64.b64encode(text).decode()
+    return UnitDetail(
+        text=shown,
+        text_base64=exact,
+        variables=picture.units[name].variables,
+        **_unit_fields(picture, name),  # type: ignore[arg-type]
+    )
+
+
+def _unit_fields(picture: Picture, name: UnitName) -> dict[str, object]:
+    record = picture.units[name]
+    pending = picture.pending.get(name)
+    return {
+        "name": name,
+        "digest": record.digest,
+        "desired": record.desired,
+        "current": picture.current(name),
+        "generation": record.generation,
+        "app": record.app,
+        "submitted_at": record.submitted_at,
+        "description": record.description,
+        "is_global": record.requirements.is_global,
+        "machines": tuple(sorted(picture.placements.get(name, ()))),
+        "pending": explanation(pending) if pending else None,
+    }
+
+
+def explanation(record: Explanation) -> ExplanationView:
+    return ExplanationView(
+        unit=record.unit,
+        refusals=tuple(
+            RefusalView(rule=one.rule, detail=one.detail, machines=one.machines, count=one.count)
+            for one in record.refusals
+        ),
+        summary=record.summary,
+        remedy=record.remedy,
+        since=record.since,
+    )
+
+
+def state(machine: MachineId, status: UnitStatus) -> StateView:
+    return StateView(
+        machine=machine,
+        **{name: getattr(status, name) for name in status.__struct_fields__},
+    )
+
+
+def states(
+    picture: Picture, names: Iterable[UnitName], only: MachineId | None
+) -> Iterator[StateView]:
+    """Rows in the order of `names`, then of machines."""
+    for name in names:
+        for machine, status in sorted(picture.statuses.get(name, {}).items()):
+            if only is None or machine == only:
+                yield state(machine, status)
+
+
+def machine(picture: Picture, machine_id: MachineId) -> MachineView:
+    record = picture.machines[machine_id]
+    return MachineView(
+        id=record.id,
+        hostname=record.hostname,
+        address=record.address,
+        metadata=record.metadata,
+        capacity=CapacityView(
+            memory_bytes=record.capacity.memory_bytes, cpu_millis=record.capacity.cpu_millis
+        ),
+        version=record.version,
+        registered_at=record.registered_at,
+        state="ready" if machine_id in picture.present else "absent",
+        since=picture.presence_since.get(machine_id),
+        units=len(picture.assignments.get(machine_id, ())),
+    )
+
+
+def placements(picture: Picture, name: UnitName) -> Iterator[PlacementView]:
+    for machine_id, assigned in sorted(picture.placements.get(name, {}).items()):
+        yield PlacementView(
+            machine=machine_id, reason=assigned.reason, placed_at=assigned.placed_at
+        )
+
+
+def event(key: str, record: Event) -> EventView:
+    return EventView(
+        key=key,
+        at=record.at,
+        kind=record.kind,
+        unit=record.unit,
+        machine=record.machine,
+        message=record.message,
+        by=record.by,
+    )
+
+
+class Message(NamedTuple):
+    """One thing that a watch tells."""
+
+    kind: str
+    unit: str
+    """What the watch's globs are held against; empty for what belongs to no unit, which every watch gets."""
+    revision: int
+    data: bytes
+
+
+def messages(picture: Picture, changed: Changed) -> list[Message]:
+    """How everything is now that has changed: first machines, then units, then states, then events."""
+    told: list[tuple[str, str, msgspec.Struct]] = []
+    for machine_id in sorted(changed.machines):
+        there = machine_id in picture.machines
+        told.append(("machine", "", machine(picture, machine_id) if there else Gone(id=machine_id)))
+    for name in sorted(changed.units):
+        told.append(
+            ("unit", name, unit(picture, name) if name in picture.units else Gone(name=name))
+        )
+    for name, machine_id in sorted(changed.states):
+        status = picture.statuses.get(name, {}).get(machine_id)
+        gone = Gone(name=name, machine=machine_id)
+        told.append(("state", name, state(machine_id, status) if status else gone))
+    told += [("event", record.unit, event(key, record)) for key, record in changed.events]
+    return [
+        Message(kind, name, changed.revision, msgspec.json.encode(view))
+        for kind, name, view in told
+    ]
