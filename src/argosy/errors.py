@@ -16,7 +16,7 @@
         StoreRefused               the store's file is corrupt, foreign, read-only or already in use
         StoreFull                  no room left; reads and deletions still work          507
         RuntimeRefused             the machine's systemd or processes said no (its words as cause)
-        Unsupported
+        Unsupported                this implementation cannot do what was asked            501
 
 A new class needs a catcher that treats it differently. HTTP codes are one table in `api/problems.py`, exit codes one
 table in `cli/main.py`. The message says what was wrong and where; `hint` says what to do next.
