@@ -25,11 +25,11 @@ Glob = Annotated[
 ]
 MachineRef = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 AppRef = Annotated[str, Meta(min_length=1, max_length=255)]
-VariableName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=255)]
+VariableName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$(?!\\n)", max_length=255)]
 VariableValue = Annotated[
     str,
     Meta(
-        pattern=r"^[^\x00\r\n]*$",
+        pattern=r"^[^\x00\r\n]*$(?!\n)",
         max_length=32768,
         description="One line: it becomes a line of a systemd drop-in.",
     ),
@@ -37,18 +37,18 @@ VariableValue = Annotated[
 Revision = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Anything a client sends: a body, or the parameters of a query."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True):
     """Anything a server sends."""
 
 
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
-class UnitsQuery(Request):
+class UnitsQuery(Request, frozen=True):
     name: tuple[Glob, ...] = ()
     app: AppRef | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 1000
@@ -65,7 +65,7 @@ class UnitsQuery(Request):
     ) = None
 
 
-class SubmittedUnit(Request):
+class SubmittedUnit(Request, frozen=True):
     """A unit's name and text; exactly one of `text` and `text_base64`."""
 
     name: Name
@@ -78,7 +78,7 @@ class SubmittedUnit(Request):
     """Environment that goes with the text: other variables are another version of the unit."""
 
 
-class SubmitRequest(Request):
+class SubmitRequest(Request, frozen=True):
     units: Annotated[tuple[SubmittedUnit, ...], Meta(max_length=MAX_PAGE)]
     app: AppRef | None = None
     prune: bool = False
@@ -90,37 +90,37 @@ class SubmitRequest(Request):
     """Refuse when a unit was written since."""
 
 
-class ChangeRequest(Request):
+class ChangeRequest(Request, frozen=True):
     names: Annotated[tuple[Glob, ...], Meta(min_length=1, max_length=MAX_PAGE)]
     desired: DesiredState | None = None
     restart: bool = False
     start: bool = False
 
 
-class DestroyRequest(Request):
+class DestroyRequest(Request, frozen=True):
     names: Annotated[tuple[Glob, ...], Meta(min_length=1, max_length=MAX_PAGE)]
 
 
-class VerifiedUnit(Request):
+class VerifiedUnit(Request, frozen=True):
     name: Annotated[str, Meta(max_length=4096)]
     text: str | None = None
     text_base64: str | None = None
 
 
-class VerifyRequest(Request):
+class VerifyRequest(Request, frozen=True):
     units: Annotated[tuple[VerifiedUnit, ...], Meta(max_length=MAX_PAGE)]
 
 
-class StopRequest(Request):
+class StopRequest(Request, frozen=True):
     """Nothing; it is there so that no other site's page can send it (a JSON body needs the server's consent)."""
 
 
-class StatesQuery(Request):
+class StatesQuery(Request, frozen=True):
     name: tuple[Glob, ...] = ()
     machine: MachineRef | None = None
 
 
-class EventsQuery(Request):
+class EventsQuery(Request, frozen=True):
     unit: Glob | None = None
     machine: MachineRef | None = None
     kind: Annotated[str, Meta(max_length=64)] | None = None
@@ -128,12 +128,12 @@ class EventsQuery(Request):
     after: Annotated[str, Meta(pattern="^events/[0-9A-Za-z-]{1,200}$")] | None = None
 
 
-class WatchQuery(Request):
+class WatchQuery(Request, frozen=True):
     name: tuple[Glob, ...] = ()
     since: Revision | None = None
 
 
-class LogsQuery(Request):
+class LogsQuery(Request, frozen=True):
     name: tuple[Glob, ...] = ()
     lines: Annotated[int, Meta(ge=0, le=100_000)] = 100
     follow: bool = False
@@ -144,14 +144,14 @@ class LogsQuery(Request):
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
-class RefusalView(Answer):
+class RefusalView(Answer, frozen=True):
     rule: str
     detail: str
     machines: tuple[str, ...]
     count: int
 
 
-class ExplanationView(Answer):
+class ExplanationView(Answer, frozen=True):
     """Why a unit has no machine."""
 
     unit: str
@@ -161,12 +161,12 @@ class ExplanationView(Answer):
     since: datetime | None
 
 
-class UnitView(Answer):
+class UnitView(Answer, frozen=True):
     name: str
     digest: str
     desired: DesiredState
     current: DesiredState
-    """How far the machines are: inactive when it is on none, launched when all that have it were told to start it and did."""
+    """How far the machines are: inactive when it is on none, launched when all that have it have started it."""
     generation: int
     app: str | None
     submitted_at: datetime | None
@@ -177,39 +177,39 @@ class UnitView(Answer):
     pending: ExplanationView | None
 
 
-class UnitDetail(UnitView):
+class UnitDetail(UnitView, frozen=True):
     variables: dict[str, str]
     text: str
     text_base64: str | UnsetType = UNSET
     """The exact bytes, present when they are not UTF-8; `text` shows those as backslash escapes then."""
 
 
-class UnitsPage(Answer):
+class UnitsPage(Answer, frozen=True):
     revision: int
     units: tuple[UnitView, ...]
     after: str | None
     """Give it back to get the next page; null on the last."""
 
 
-class Change(Answer):
+class Change(Answer, frozen=True):
     name: str
     change: Literal["created", "changed", "unchanged", "destroyed", "desired"]
     diff: str | None
     """Unified diff of the texts and variables, for `changed`."""
 
 
-class Submitted(Answer):
+class Submitted(Answer, frozen=True):
     revision: int
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
 
 
-class Touched(Answer):
+class Touched(Answer, frozen=True):
     revision: int
     units: tuple[str, ...]
 
 
-class StateView(Answer):
+class StateView(Answer, frozen=True):
     """One unit on one machine."""
 
     machine: str
@@ -230,17 +230,17 @@ class StateView(Answer):
     last_lines: tuple[str, ...]
 
 
-class States(Answer):
+class States(Answer, frozen=True):
     revision: int
     states: tuple[StateView, ...]
 
 
-class CapacityView(Answer):
+class CapacityView(Answer, frozen=True):
     memory_bytes: int
     cpu_millis: int
 
 
-class MachineView(Answer):
+class MachineView(Answer, frozen=True):
     id: str
     hostname: str
     address: str
@@ -255,12 +255,12 @@ class MachineView(Answer):
     """How many units are placed on it."""
 
 
-class Machines(Answer):
+class Machines(Answer, frozen=True):
     revision: int
     machines: tuple[MachineView, ...]
 
 
-class EventView(Answer):
+class EventView(Answer, frozen=True):
     key: str
     at: datetime
     kind: str
@@ -270,18 +270,18 @@ class EventView(Answer):
     by: str
 
 
-class Events(Answer):
+class Events(Answer, frozen=True):
     events: tuple[EventView, ...]
     """Oldest first."""
 
 
-class PlacementView(Answer):
+class PlacementView(Answer, frozen=True):
     machine: str
     reason: str
     placed_at: datetime | None
 
 
-class Why(Answer):
+class Why(Answer, frozen=True):
     unit: UnitView
     placements: tuple[PlacementView, ...]
     explanation: ExplanationView | None
@@ -290,7 +290,7 @@ class Why(Answer):
     """The last 20 about the unit, oldest first."""
 
 
-class DiagnosticView(Answer):
+class DiagnosticView(Answer, frozen=True):
     file: str
     line: int
     column: int
@@ -299,11 +299,11 @@ class DiagnosticView(Answer):
     hint: str
 
 
-class Diagnostics(Answer):
+class Diagnostics(Answer, frozen=True):
     diagnostics: tuple[DiagnosticView, ...]
 
 
-class Version(Answer):
+class Version(Answer, frozen=True):
     version: str
     cluster: str
     epoch: int
@@ -311,20 +311,20 @@ class Version(Answer):
     api: int
 
 
-class EngineView(Answer):
+class EngineView(Answer, frozen=True):
     name: str
     is_leading: bool
     sentence: str
 
 
-class StoreView(Answer):
+class StoreView(Answer, frozen=True):
     revision: int
     compacted_revision: int
     keys: int
     bytes_used: int
 
 
-class Status(Answer):
+class Status(Answer, frozen=True):
     leader: str | None
     engine: EngineView | None
     """This server's own engine; null when it has none."""
@@ -333,11 +333,11 @@ class Status(Answer):
     units: int
 
 
-class Stopping(Answer):
+class Stopping(Answer, frozen=True):
     message: str
 
 
-class Gone(Answer):
+class Gone(Answer, frozen=True):
     """In a watch: the unit, or the unit's state on the machine, or the machine is no more."""
 
     name: str | UnsetType = UNSET
@@ -346,19 +346,19 @@ class Gone(Answer):
     deleted: Literal[True] = True
 
 
-class Ready(Answer):
+class Ready(Answer, frozen=True):
     """In a watch: nothing after this revision is missed."""
 
     revision: int
 
 
-class End(Answer):
+class End(Answer, frozen=True):
     """In a watch, the last event: why the server ends it."""
 
     reason: str
 
 
-class LogLineView(Answer):
+class LogLineView(Answer, frozen=True):
     at: datetime
     unit: str
     machine: str
@@ -368,7 +368,7 @@ class LogLineView(Answer):
     """Give it back as `after` to go on behind this line."""
 
 
-class ErrorDetail(Answer):
+class ErrorDetail(Answer, frozen=True):
     code: int
     kind: str
     """Name of a class of `errors.py`."""
@@ -377,5 +377,5 @@ class ErrorDetail(Answer):
     hint: str
 
 
-class Error(Answer):
+class Error(Answer, frozen=True):
     error: ErrorDetail

@@ -5,6 +5,7 @@ The API finds no singleton and reads no setting by itself.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,3 +65,5 @@ class Api:
     services: Services
     feed: Feed
     journal: Journal
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server stops: streams end."""

@@ -14,46 +14,51 @@ SIGN_OF_LIFE_SECONDS = 15.0
 
 
 class Stream(Response):
-    """Sends each chunk of the generator at once. The generator is closed when the client goes away."""
+    """Sends each chunk of the generator at once, and closes the generator when the client goes away.
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None]) -> None:
+    first: a chunk that goes before the generator's others; with it at hand, a handler can begin a generator and still
+    answer with an error if that fails.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], *, first: bytes = b"") -> None:
         super().__init__(headers={"cache-control": "no-store"})
         del self.headers["content-length"]
         self._chunks = chunks
+        self._first = first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        tasks = {
-            asyncio.create_task(self._send_all(send), name="send a stream"),
-            asyncio.create_task(_until_gone(receive), name="wait for a client to go"),
-        }
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with aclosing(self._chunks):
+            tasks = {
+                asyncio.create_task(self._send_all(send), name="send a stream"),
+                asyncio.create_task(_until_gone(receive), name="wait for a client to go"),
+            }
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
             task.result()
 
     async def _send_all(self, send: Send) -> None:
-        async with aclosing(self._chunks) as chunks:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": self.status_code,
-                    "headers": self.raw_headers,
-                }
-            )
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
+        async for chunk in self._chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class ServerSentEvents(Stream):
+    """`text/event-stream` (HTML standard, 9.2)."""
+
     media_type = "text/event-stream"
 
 
 class JsonLines(Stream):
+    """`application/x-ndjson`: one JSON object a line; an empty line is a sign of life."""
+
     media_type = "application/x-ndjson"
 
 

@@ -147,20 +147,30 @@ class Message(NamedTuple):
 
 def messages(picture: Picture, changed: Changed) -> list[Message]:
     """How everything is now that has changed: first machines, then units, then states, then events."""
-    told: list[tuple[str, str, msgspec.Struct]] = []
-    for machine_id in sorted(changed.machines):
-        there = machine_id in picture.machines
-        told.append(("machine", "", machine(picture, machine_id) if there else Gone(id=machine_id)))
-    for name in sorted(changed.units):
-        told.append(
-            ("unit", name, unit(picture, name) if name in picture.units else Gone(name=name))
-        )
-    for name, machine_id in sorted(changed.states):
-        status = picture.statuses.get(name, {}).get(machine_id)
-        gone = Gone(name=name, machine=machine_id)
-        told.append(("state", name, state(machine_id, status) if status else gone))
+    told: list[tuple[str, str, msgspec.Struct]] = [
+        ("machine", "", _machine_or_gone(picture, machine_id))
+        for machine_id in sorted(changed.machines)
+    ]
+    told += [("unit", name, _unit_or_gone(picture, name)) for name in sorted(changed.units)]
+    told += [
+        ("state", name, _state_or_gone(picture, name, m)) for name, m in sorted(changed.states)
+    ]
     told += [("event", record.unit, event(key, record)) for key, record in changed.events]
     return [
         Message(kind, name, changed.revision, msgspec.json.encode(view))
         for kind, name, view in told
     ]
+
+
+def _machine_or_gone(picture: Picture, machine_id: MachineId) -> MachineView | Gone:
+    is_there = machine_id in picture.machines
+    return machine(picture, machine_id) if is_there else Gone(id=machine_id)
+
+
+def _unit_or_gone(picture: Picture, name: UnitName) -> UnitView | Gone:
+    return unit(picture, name) if name in picture.units else Gone(name=name)
+
+
+def _state_or_gone(picture: Picture, name: UnitName, machine_id: MachineId) -> StateView | Gone:
+    status = picture.statuses.get(name, {}).get(machine_id)
+    return state(machine_id, status) if status else Gone(name=name, machine=machine_id)

@@ -9,8 +9,8 @@ from argosy.api.routing import Route
 from argosy.api.schemas import (
     ChangeRequest,
     DestroyRequest,
-    Submitted,
     SubmitRequest,
+    Submitted,
     Touched,
     UnitDetail,
     UnitsPage,

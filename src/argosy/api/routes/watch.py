@@ -1,13 +1,11 @@
-"""Changes as they happen, as server-sent events (HTML standard, 9.2)."""
+"""Changes as they happen, as server-sent events."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
 
 import msgspec
 
-from argosy.api.feed import Subscription
 from argosy.api.routing import Route
 from argosy.api.schemas import End, Ready, WatchQuery
 from argosy.api.services import Api
@@ -16,35 +14,30 @@ from argosy.api.views import Message
 
 
 async def watch(api: Api, query: WatchQuery) -> ServerSentEvents:
-    """Changes of units, states, machines, and events.
+    """Changes of units, states, machines, and events, as they happen.
 
-    First what changed since `since`, as it is now, then `ready`, then each change with its revision as id. The last
-    event, `end`, says why the server ends the stream. A comment every 15 s shows that it lives.
+    First `ready` with the revision after which nothing is missed, then what changed after `since`, as it is now, then
+    each change with its revision as id. The last event, `end`, says why the server ends the stream. A comment every
+    15 s shows that it lives.
     """
-    async with AsyncExitStack() as stack:
-        revision, replay, subscription = await stack.enter_async_context(
-            api.feed.subscribe(query.name, since=query.since)
-        )
-        # From here on the stream owns the subscription; before, an error was an answer of its own.
-        return ServerSentEvents(_chunks(stack.pop_all(), revision, replay, subscription))
-    raise AssertionError("unreachable")
+    chunks = _chunks(api, query)
+    return ServerSentEvents(chunks, first=await anext(chunks))
 
 
-async def _chunks(
-    stack: AsyncExitStack, revision: int, replay: list[Message], subscription: Subscription
-) -> AsyncGenerator[bytes, None]:
-    async with stack:
-        ready = Message("ready", "", revision, msgspec.json.encode(Ready(revision=revision)))
-        yield _encode([*replay, ready])
+async def _chunks(api: Api, query: WatchQuery) -> AsyncGenerator[bytes, None]:
+    async with api.feed.subscribe(query.name, since=query.since) as (revision, replay, later):
+        nothing_missed_after = revision if query.since is None else query.since
+        ready = msgspec.json.encode(Ready(revision=nothing_missed_after))
+        yield _encode([Message("ready", "", nothing_missed_after, ready), *replay])
         while True:
-            messages = await subscription.take(SIGN_OF_LIFE_SECONDS)
+            messages = await later.take(SIGN_OF_LIFE_SECONDS)
             if messages:
                 revision = messages[-1].revision
                 yield _encode(messages)
-            elif subscription.ended is None:
+            elif later.ended is None:
                 yield b":\n\n"
             else:
-                end = msgspec.json.encode(End(reason=subscription.ended))
+                end = msgspec.json.encode(End(reason=later.ended))
                 yield _encode([Message("end", "", revision, end)])
                 return
 

@@ -1,0 +1,59 @@
+"""Unit texts in the store: exact bytes under their digest, immutable, shared by all units that have the same text.
+
+A text goes when nothing refers to it any more. Nobody counts references; who takes one away looks for texts without any.
+Two hands could meet there: one that submits a unit with a text that the other is about to delete. So a submission always
+puts the text, also where it is there already, and a deletion holds only if nobody has put the text since it was found
+unused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from argosy.api.feed import Feed
+from argosy.errors import NotFound
+from argosy.model.ids import Digest
+from argosy.store import base, keys
+
+DELETED_AT_ONCE = 100
+
+
+def digest_of(text: bytes) -> Digest:
+    return Digest(hashlib.sha256(text).hexdigest())
+
+
+async def read(store: base.Store, digest: Digest) -> bytes:
+    """Raises NotFound."""
+    found = await store.range(keys.text(digest))
+    if not found.kvs:
+        raise NotFound(f"there is no text {digest}")
+    return found.kvs[0].value
+
+
+async def read_all(store: base.Store, digests: Iterable[Digest]) -> dict[Digest, bytes]:
+    """Those that are there."""
+    found = {digest: await store.range(keys.text(digest)) for digest in set(digests)}
+    return {digest: result.kvs[0].value for digest, result in found.items() if result.kvs}
+
+
+async def collect_garbage(store: base.Store, feed: Feed) -> int:
+    """Delete the texts that no unit and no assignment refers to; returns how many.
+
+    A unit that was just destroyed is still assigned until the engine has seen to it: its text goes the next time.
+    """
+    picture = await feed.catch_up()
+    used = {unit.digest for unit in picture.units.values()}
+    used |= {unit.digest for units in picture.assignments.values() for unit in units.values()}
+    seen_at = picture.revision
+    found = await store.range(
+        keys.TEXTS, base.prefix_end(keys.TEXTS), revision=seen_at, keys_only=True
+    )
+    unused = [kv.key for kv in found.kvs if Digest(keys.last_part(kv.key)) not in used]
+    deleted = 0
+    for start in range(0, len(unused), DELETED_AT_ONCE):
+        some = unused[start : start + DELETED_AT_ONCE]
+        compares = [base.Compare(key, base.Target.MOD, "<", seen_at + 1) for key in some]
+        result = await store.txn(compares, [base.Delete(key) for key in some])
+        deleted += len(some) if result.succeeded else 0
+    return deleted
