@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from argosy.errors import ArgosyError, Indeterminate, StoreFull, StoreRefused, StoreUnavailable
 from argosy.store.base import EventKind, LeaseNotFound
+from argosy.store.disk_thread import DiskThread
 from argosy.store.index import Index, Savepoint, Unpublished
 from argosy.store.local import LocalStore
 from argosy.store.lock import StoreLock
@@ -58,7 +58,7 @@ class SqliteStore(LocalStore):
         file: StoreFile,
         index: Index,
         lock: StoreLock,
-        thread: ThreadPoolExecutor,
+        thread: DiskThread,
         *,
         dropped: list[tuple[int, str]],
     ) -> None:
@@ -84,12 +84,11 @@ class SqliteStore(LocalStore):
         Raises StoreRefused when the file is damaged, not ours, from a newer argosy, not writable, or in use (the message
         names the holder's process id); StoreFull when there is no space for a new one. The file is unchanged then.
         """
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-        loop = asyncio.get_running_loop()
+        thread = DiskThread()
         try:
-            lock, file, index, dropped = await loop.run_in_executor(thread, _open, path)
+            lock, file, index, dropped = await thread.run(partial(_open, path))
         except BaseException:
-            thread.shutdown(wait=False)
+            thread.stop()
             raise
         return cls(file, index, lock, thread, dropped=dropped)
 
@@ -109,8 +108,8 @@ class SqliteStore(LocalStore):
             await asyncio.wait([self._writer])
         self._timers.stop_all()
         self._watches.end(lost("the store was closed"))
-        await self._in_thread(self._file.close)
-        self._thread.shutdown(wait=False)
+        await self._thread.run(self._file.close)
+        self._thread.stop()
         self._lock.release()
 
     async def _carry_out(self, decide: Callable[[], T]) -> T:
@@ -147,7 +146,7 @@ class SqliteStore(LocalStore):
     async def _commit(self, group: Sequence[_Request]) -> list[_Outcome]:
         """Decide a group and make it durable; when the disk is full, only those that make room."""
         if self._full:
-            self._full = not await self._in_thread(self._file.restore_reserve)
+            self._full = not await self._thread.run(self._file.restore_reserve)
         if not self._full:
             outcomes = self._decide(group)
             try:
@@ -186,7 +185,7 @@ class SqliteStore(LocalStore):
         dropped = self._dropped[:DROPS_PER_COMMIT]
         if any(decided) or dropped:
             work = Work(decided, dropped, self._index.compacted_revision)
-            await self._in_thread(partial(self._file.commit, work, sparing=self._full))
+            await self._thread.run(partial(self._file.commit, work, sparing=self._full))
             del self._dropped[: len(dropped)]
 
     def _stop(self, problem: Indeterminate) -> None:
@@ -215,9 +214,6 @@ class SqliteStore(LocalStore):
 
     def _bytes_used(self) -> int:
         return self._file.bytes_used()
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
 
 def _open(path: Path) -> tuple[StoreLock, StoreFile, Index, list[tuple[int, str]]]:
