@@ -67,6 +67,8 @@ class Process:
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_paused = False
+        self.is_dead = False
+        """Killed: what its tasks still call on the way to their ends must have no effect (see `cluster.py`)."""
         self.steps = 0
         """Steps taken so far."""
         self._strike_at: int | None = None
@@ -85,8 +87,9 @@ class Process:
             strike()
 
 
-_WORLD = Process("world")
-_process: contextvars.ContextVar[Process] = contextvars.ContextVar("process", default=_WORLD)
+WORLD = Process("world")
+"""Whatever belongs to no simulated process: the scenario, the store, the machines' own hardware."""
+_process: contextvars.ContextVar[Process] = contextvars.ContextVar("process", default=WORLD)
 
 
 class Trace:
@@ -148,7 +151,7 @@ class SimLoop(asyncio.BaseEventLoop):
             weakref.WeakKeyDictionary()
         )
         self._task_names = 0
-        self._running_lane = self._new_lane(_WORLD)
+        self._running_lane = self._new_lane(WORLD)
         self.unnoticed: list[str] = []
         """What asyncio would have logged: tasks that died and nobody asked."""
         self.trace = Trace(self.time)
@@ -306,7 +309,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self, callback: Callable[..., object], context: contextvars.Context | None
     ) -> _Lane:
         """A task's own lane for its steps, the lane of whoever schedules it for anything else."""
-        process = _process.get() if context is None else context.get(_process, _WORLD)
+        process = _process.get() if context is None else context.get(_process, WORLD)
         owner = getattr(callback, "__self__", None)
         if isinstance(owner, asyncio.Task):
             lane = self._lanes.get(owner)
@@ -344,9 +347,21 @@ class SimLoop(asyncio.BaseEventLoop):
         self.unnoticed.append(f"{context.get('message')}: {problem!r}")
 
 
-def current_process() -> Process:
-    """The process of the running task or callback."""
-    return _process.get()
+@contextmanager
+def in_process(process: Process) -> Iterator[None]:
+    """Timers and tasks made inside belong to that process: what a call sets going in another process lives there."""
+    token = _process.set(process)
+    try:
+        yield
+    finally:
+        _process.reset(token)
+
+
+def running() -> SimLoop:
+    """The loop of the running simulation."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimLoop), "this is for simulations: argosy.testing.loop.run"
+    return loop
 
 
 def run(seed: int, main: Callable[[], Coroutine[Any, Any, T]], *, max_steps: int = MAX_STEPS) -> T:

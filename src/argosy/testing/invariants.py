@@ -1,0 +1,292 @@
+"""What must hold at every moment of a simulated cluster, whatever fails.
+
+`Checker` sees every revision of the store with who wrote it, every assignment that is told to an agent, and every call
+that an agent makes of its machine. The names S1 to S11 are those of `docs/design/simulation.md`. It knows the rules of
+placement from `fitting.py`, not from the scheduler: the same mistake would have to be made twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from argosy.model.assignment import AssignedUnit, Assignment
+from argosy.model.ids import Digest, MachineId, UnitName
+from argosy.model.link import Delivery
+from argosy.model.machine import Machine
+from argosy.model.observed import Observed, UnitStatus
+from argosy.model.unit import DesiredState, Requirements, Unit
+from argosy.store import base, codec, keys
+from argosy.testing.fitting import fits
+from argosy.testing.loop import Process, running
+from argosy.testing.machine import SimMachine
+from argosy.testing.store import Ledger
+
+FOLLOWS_WITHIN = 10.0
+"""Seconds for which an agent may still finish what an assignment asked that was replaced meanwhile."""
+PEOPLE = "people"
+"""Name of the process that stands for everybody who asks for something."""
+
+
+class InvariantBroken(AssertionError):
+    """Something happened that must never happen."""
+
+
+class Held(NamedTuple):
+    """An assignment that was the newest one an agent had been told."""
+
+    since: float
+    delivery: Delivery
+
+
+@dataclass(slots=True)
+class _Told:
+    """What one machine's agent knows and did."""
+
+    held: list[Held] = field(default_factory=list)
+    everything: list[Delivery] = field(default_factory=list)
+    """Also what it was told twice or too late."""
+    generations: dict[UnitName, int] = field(default_factory=dict)
+    """Of the last start or restart that it asked for."""
+
+
+class Checker:
+    """Folds what happens and raises nothing: the first violation stands in `broken`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.units: dict[UnitName, Unit] = {}
+        self.machines: dict[MachineId, Machine] = {}
+        self.present: set[MachineId] = set()
+        self.assignments: dict[MachineId, Assignment] = {}
+        self.pending: set[UnitName] = set()
+        self.observed: dict[MachineId, dict[UnitName, UnitStatus]] = {}
+        self.revision = 0
+        self.moves: list[tuple[float, UnitName, MachineId]] = []
+        """Every placement ever made: when, what, where."""
+        self.broken: InvariantBroken | None = None
+        self._ledger = ledger
+        self._leader = b""
+        self._requirements: dict[tuple[UnitName, Digest], Requirements] = {}
+        self._told: dict[MachineId, _Told] = {}
+
+    def check(self) -> None:
+        """Raise the first violation, if there was one."""
+        if self.broken is not None:
+            raise self.broken
+
+    # --- the store ----------------------------------------------------------------------------------------------
+
+    def fold(self, batch: base.WatchBatch) -> None:
+        """Take one revision in and look at what it changed."""
+        self.revision = batch.revision
+        write = self._ledger.writes.get(batch.revision)
+        changed: dict[MachineId, Assignment | None] = {}
+        for event in batch.events:
+            key, value = event.kv.key, event.kv.value
+            is_put = event.kind is base.EventKind.PUT
+            name = keys.last_part(key)
+            if key == keys.LEADER:
+                self._leader = value
+            elif key.startswith(keys.UNITS):
+                self._fold_unit(UnitName(name), codec.decode(value, Unit) if is_put else None)
+            elif key.startswith(keys.MACHINES):
+                if is_put:
+                    self.machines[MachineId(name)] = codec.decode(value, Machine)
+                else:
+                    self.machines.pop(MachineId(name), None)
+            elif key.startswith(keys.PRESENCE):
+                (self.present.add if is_put else self.present.discard)(MachineId(name))
+            elif key.startswith(keys.PENDING):
+                (self.pending.add if is_put else self.pending.discard)(UnitName(name))
+            elif key.startswith(keys.OBSERVED):
+                self._fold_observed(key, codec.decode(value, Observed) if is_put else None)
+            elif key.startswith(keys.ASSIGNMENTS):
+                changed[MachineId(name)] = codec.decode(value, Assignment) if is_put else None
+            elif key.startswith(keys.TEXTS) and is_put and event.previous is not None:
+                self._expect(
+                    event.previous.value == value, "S5", f"{key} changed: texts are immutable"
+                )
+        keys_changed = [event.kv.key for event in batch.events]
+        self._check_writer(write.process if write else None, keys_changed)
+        if changed:
+            self._fold_assignments(changed)
+        for text in self._ledger.resent:
+            self._break("S11", text)
+
+    def _fold_unit(self, name: UnitName, unit: Unit | None) -> None:
+        before = self.units.pop(name, None)
+        if unit is None:
+            return
+        self.units[name] = unit
+        self._requirements[name, unit.digest] = unit.requirements
+        if before is not None:
+            is_grown = unit.generation >= before.generation
+            self._expect(is_grown, "S5", f"the generation of {name} went down")
+
+    def _fold_observed(self, key: str, record: Observed | None) -> None:
+        machine, name = (part for part in key.removeprefix(keys.OBSERVED).split("/"))
+        of_machine = self.observed.setdefault(MachineId(machine), {})
+        if record is None:
+            of_machine.pop(UnitName(name), None)
+        else:
+            of_machine[UnitName(name)] = record.status
+
+    def _check_writer(self, process: Process | None, changed: Collection[str]) -> None:
+        if process is None:
+            return
+        desired = [key for key in changed if key.startswith((keys.UNITS, keys.TEXTS))]
+        decided = [key for key in changed if key.startswith((keys.ASSIGNMENTS, keys.PENDING))]
+        if process.name == PEOPLE:
+            self._expect(not decided, "S5", f"people wrote {decided}")
+            return
+        self._expect(not desired, "S5", f"{process.name} wrote {desired}: that is people's")
+        if decided:
+            leader = self._leader.decode() or "nobody"
+            is_leader = leader == process.name
+            self._expect(is_leader, "S3", f"{process.name} wrote {decided} while {leader} leads")
+
+    def _fold_assignments(self, changed: Mapping[MachineId, Assignment | None]) -> None:
+        placed: list[tuple[MachineId, AssignedUnit]] = []
+        for machine, assignment in changed.items():
+            before = self.assignments.pop(machine, None)
+            if assignment is None:
+                continue
+            self.assignments[machine] = assignment
+            had = {unit.name: unit.digest for unit in before.units} if before else {}
+            placed += [(machine, u) for u in assignment.units if had.get(u.name) != u.digest]
+            now = running().time()
+            self.moves += [(now, u.name, machine) for u in assignment.units if u.name not in had]
+        self._check_once()
+        for machine, unit in placed:
+            problem = self._misfit(machine, unit)
+            self._expect(not problem, "S2", f"{unit.name} on {self._short(machine)}: {problem}")
+
+    def _check_once(self) -> None:
+        where: dict[UnitName, MachineId] = {}
+        for machine, assignment in self.assignments.items():
+            for unit in assignment.units:
+                if self.requirements(unit).is_global:
+                    continue
+                other = where.setdefault(unit.name, machine)
+                places = f"{self._short(other)} and {self._short(machine)}"
+                self._expect(other == machine, "S1", f"{unit.name} is assigned to {places}")
+
+    def _misfit(self, machine: MachineId, unit: AssignedUnit) -> str:
+        others = [u for u in self.assignments[machine].units if u.name != unit.name]
+        record = self.machines.get(machine)
+        if record is None:
+            return "the machine never registered"
+        return fits(
+            unit.name,
+            self.requirements(unit),
+            record,
+            {other.name: self.requirements(other) for other in others},
+        )
+
+    def requirements(self, unit: AssignedUnit) -> Requirements:
+        """Of exactly the text that is assigned, whatever was submitted since."""
+        return self._requirements.get((unit.name, unit.digest), Requirements())
+
+    # --- the agents ---------------------------------------------------------------------------------------------
+
+    def agent_began(self, machine: SimMachine) -> None:
+        """A new life of the machine's agent: it knows what is on its disk, nothing else."""
+        told = self._told[machine.record.id] = _Told()
+        if machine.disk.delivery is not None:
+            told.held.append(Held(running().time(), machine.disk.delivery))
+            told.everything.append(machine.disk.delivery)
+        told.generations = {name: s.generation for name, s in machine.disk.started.items()}
+
+    def told(self, machine: SimMachine, delivery: Delivery) -> None:
+        """The agent is being told this."""
+        told = self._told[machine.record.id]
+        told.everything.append(delivery)
+        if not told.held or _rank(delivery) > _rank(told.held[-1].delivery):
+            told.held.append(Held(running().time(), delivery))
+
+    def acted(self, machine: SimMachine, verb: str, names: Collection[UnitName]) -> None:
+        """The agent asks its runtime for this. Called before it happens."""
+        told = self._told[machine.record.id]
+        for name in names:
+            if not _is_asked_for(machine, verb, name, _in_force(told.held), told.generations):
+                older = _is_asked_for(machine, verb, name, told.everything, told.generations)
+                code = "S4" if older else "S7" if verb in ("install", "start") else "S6"
+                why = (
+                    "an assignment older than its newest" if older else "no assignment it was told"
+                )
+                self._break(code, f"{self._short(machine.record.id)}: {verb} {name}: {why} says so")
+            if verb in ("start", "restart"):
+                newest = max((g for d in told.everything for g in _generations(d, name)), default=0)
+                told.generations[name] = newest
+
+    # --- violations ---------------------------------------------------------------------------------------------
+
+    def _expect(self, holds: bool, code: str, text: str) -> None:
+        if not holds:
+            self._break(code, text)
+
+    def _break(self, code: str, text: str) -> None:
+        running().trace.note(f"BROKEN {code}: {text}")
+        if self.broken is None:
+            self.broken = InvariantBroken(f"{code}: {text}")
+
+    def process_died(self, name: str, problem: BaseException) -> None:
+        """A process that nobody killed ended."""
+        self._break("alive", f"{name} died of {problem!r}")
+
+    def _short(self, machine: MachineId) -> str:
+        record = self.machines.get(machine)
+        return record.hostname if record is not None and record.hostname else machine[:8]
+
+
+def _rank(delivery: Delivery) -> tuple[int, int]:
+    return delivery.epoch, delivery.revision
+
+
+def _in_force(held: list[Held]) -> list[Delivery]:
+    """The newest assignment, and those that were the newest a short while ago: work under way may still end."""
+    now = running().time()
+    recent = [
+        one.delivery
+        for one, following in itertools.pairwise(held)
+        if following.since >= now - FOLLOWS_WITHIN
+    ]
+    return [*recent, *(one.delivery for one in held[-1:])]
+
+
+def _is_asked_for(
+    machine: SimMachine,
+    verb: str,
+    name: UnitName,
+    deliveries: Iterable[Delivery],
+    generations: Mapping[UnitName, int],
+) -> bool:
+    """Whether one of these assignments asks for the step, given what the machine has."""
+    status = machine.statuses().get(name)
+    for delivery in deliveries:
+        unit = next((u for u in delivery.assignment.units if u.name == name), None)
+        desired = DesiredState.INACTIVE if unit is None else unit.desired
+        is_other = unit is not None and status is not None and status.digest != unit.version
+        match verb:
+            case "stop":
+                if desired is not DesiredState.LAUNCHED or is_other:
+                    return True
+            case "remove":
+                if desired is DesiredState.INACTIVE:
+                    return True
+            case "restart":
+                if unit is not None and unit.generation > generations.get(name, 0):
+                    return True
+            case "start":
+                if desired is DesiredState.LAUNCHED:
+                    return True
+            case _:
+                if desired is not DesiredState.INACTIVE:
+                    return True
+    return False
+
+
+def _generations(delivery: Delivery, name: UnitName) -> list[int]:
+    return [unit.generation for unit in delivery.assignment.units if unit.name == name]

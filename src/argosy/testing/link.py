@@ -1,0 +1,179 @@
+"""One machine's network to the servers, with what networks do.
+
+A call reaches a server or not, and its answer comes back or not; in both cases the agent sees `ServerUnreachable`. The
+server's side runs in the server's process: it stands still while that is paused and ends when it is killed. The stream of
+assignments may be silent, break, tell one twice, or tell an old one: an agent must survive all of these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from argosy.agent.link import ServerLink
+from argosy.errors import ServerUnreachable
+from argosy.model.ids import Digest
+from argosy.model.link import Delivery, Report
+from argosy.model.machine import Machine
+from argosy.testing.loop import Process, running
+
+T = TypeVar("T")
+TIMEOUT = 5.0
+"""Seconds after which an agent gives up waiting for a server's answer."""
+LOOK_AGAIN = 0.25
+
+
+@dataclass(slots=True, kw_only=True)
+class LinkFaults:
+    """What happens to the links. All zero: a perfect network."""
+
+    latency: tuple[float, float] = (0.0, 0.002)
+    """Seconds, each way."""
+    lost: float = 0.0
+    """Share of calls that never arrive."""
+    unanswered: float = 0.0
+    """Share of calls that arrive but whose answer does not come back."""
+    repeated: float = 0.0
+    """Share of assignments that are told twice."""
+    stale: float = 0.0
+    """Share of assignments after which an older one is told."""
+    breaks: float = 0.0
+    """Share of assignments in place of which the stream breaks."""
+
+
+class ServerEnd(Protocol):
+    """What a link needs of a server."""
+
+    @property
+    def is_up(self) -> bool: ...
+
+    def gate(self, machine: Machine) -> ServerLink:
+        """The server's side of that machine's agent."""
+        ...
+
+    def begin(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """A task in the server's process, ended with it."""
+        ...
+
+
+class FaultyLink:
+    """`agent.link.ServerLink` for one life of an agent.
+
+    told: called with every delivery that is handed to the agent, just before.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        process: Process,
+        servers: Sequence[ServerEnd],
+        faults: LinkFaults,
+        *,
+        is_cut: Callable[[], bool],
+        told: Callable[[Delivery], None],
+    ) -> None:
+        self._machine = machine
+        self._process = process
+        self._servers = servers
+        self._faults = faults
+        self._is_cut = is_cut
+        self._told = told
+        self._chance = running().stream(f"link of {process.name}")
+        self._seen: list[Delivery] = []
+        self._favourite = self._chance.randrange(len(servers))
+
+    async def register(self, machine: Machine) -> None:
+        await self._call(lambda gate: gate.register(machine), "register")
+
+    async def text(self, digest: Digest) -> bytes:
+        return await self._call(lambda gate: gate.text(digest), "text")
+
+    async def report(self, report: Report) -> None:
+        await self._call(lambda gate: gate.report(report), "report")
+
+    @asynccontextmanager
+    async def assignments(self) -> AsyncIterator[AsyncIterator[Delivery]]:
+        await self._travel()
+        server = self._server()
+        inbox: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        gate = server.gate(self._machine)
+        pump = server.begin(_pump(gate, inbox), f"assignments of {self._machine.hostname}")
+        # The end of the stream reaches the agent however the server ended.
+        pump.add_done_callback(lambda _: inbox.put_nowait(None))
+        try:
+            yield self._deliver(inbox)
+        finally:
+            pump.cancel()
+
+    async def _deliver(self, inbox: asyncio.Queue[Delivery | None]) -> AsyncIterator[Delivery]:
+        faults = self._faults
+        while True:
+            delivery = await inbox.get()
+            while not inbox.empty() and delivery is not None:
+                delivery = inbox.get_nowait()
+            await self._pause()
+            while self._is_cut():
+                await asyncio.sleep(LOOK_AGAIN)
+                if self._chance.random() < 0.05:
+                    raise ServerUnreachable("the simulated network is cut")
+            if delivery is None or self._chance.random() < faults.breaks:
+                raise ServerUnreachable("the simulated stream of assignments broke")
+            self._seen.append(delivery)
+            yield self._tell(delivery)
+            if self._chance.random() < faults.repeated:
+                yield self._tell(delivery)
+            if self._chance.random() < faults.stale:
+                yield self._tell(self._chance.choice(self._seen))
+
+    def _tell(self, delivery: Delivery) -> Delivery:
+        self._told(delivery)
+        return delivery
+
+    async def _call(self, call: Callable[[ServerLink], Awaitable[T]], name: str) -> T:
+        await self._travel()
+        server = self._server()
+        lost = self._chance.random()
+        if lost < self._faults.lost:
+            await asyncio.sleep(self._chance.choice((0.0, TIMEOUT)))
+            raise ServerUnreachable(f"the simulated network lost the call: {name}")
+        gate = server.gate(self._machine)
+        task = server.begin(_await(call(gate)), f"{name} for {self._machine.hostname}")
+        await asyncio.wait([task], timeout=TIMEOUT)
+        if not task.done() or task.cancelled():
+            self._favourite += 1
+            raise ServerUnreachable(f"the simulated server gave no answer: {name}")
+        await self._travel()
+        if lost < self._faults.lost + self._faults.unanswered:
+            raise ServerUnreachable(f"the simulated network lost the answer: {name}")
+        return task.result()
+
+    def _server(self) -> ServerEnd:
+        for step in range(len(self._servers)):
+            server = self._servers[(self._favourite + step) % len(self._servers)]
+            if server.is_up:
+                self._favourite += step
+                return server
+        raise ServerUnreachable("no simulated server is up")
+
+    async def _travel(self) -> None:
+        await self._pause()
+        if self._is_cut() or self._process.is_dead:
+            await asyncio.sleep(self._chance.choice((0.0, TIMEOUT)))
+            raise ServerUnreachable("the simulated network is cut")
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._chance.uniform(*self._faults.latency))
+
+
+async def _await(call: Awaitable[T]) -> T:
+    return await call
+
+
+async def _pump(gate: ServerLink, inbox: asyncio.Queue[Delivery | None]) -> None:
+    with suppress(ServerUnreachable):
+        async with gate.assignments() as deliveries:
+            async for delivery in deliveries:
+                inbox.put_nowait(delivery)
