@@ -11,7 +11,7 @@ from project.tree import ROOT, SOURCE, files, named, pages
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^(?:    |\t).*$|^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
-FILE_IN_PROSE = re.compile(r"`([\w@./-]*[\w@-]\.(?:py|md|service|toml|txt|csv|env)|(?:[\w-]+/)+)`")
+FILE_IN_PROSE = re.compile(r"`([\w@./-]*[\w@-]\.(?:py|md|toml|txt)|(?:[\w-]+/)+)`")
 TO_BE_WRITTEN = "NAME"
 """A path with this word is a pattern, not a file."""
 
