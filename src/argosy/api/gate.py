@@ -39,6 +39,8 @@ class MachineGate:
     """The link of one machine's agent to a store.
 
     lease_ttl_seconds: how long the machine counts as there without a report.
+    holder: tells this machine from another with its id. The same again (after a restart) takes its presence over;
+        None for one that nobody else has.
     """
 
     def __init__(
@@ -48,13 +50,14 @@ class MachineGate:
         *,
         clock: Callable[[], datetime],
         lease_ttl_seconds: int = int(PresenceSettings().suspect_after.total_seconds()),
+        holder: str | None = None,
     ) -> None:
         self._store = store
         self._machine_id = machine_id
         self._clock = clock
         self._lease_ttl_seconds = lease_ttl_seconds
-        self._holder = secrets.token_hex(8).encode()
-        """Value of the presence key: tells this gate's presence from another's."""
+        self._holder = (holder or secrets.token_hex(8)).encode()
+        """Value of the presence key."""
         self._journal = Journal(f"{machine_id[:8]}-{secrets.token_hex(3)}")
         self._lease: base.Lease | None = None
         self._texts: OrderedDict[Digest, bytes] = OrderedDict()

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-import msgspec
-
 from argosy.engine.planner import apply_plan
 from argosy.engine.view import View
 from argosy.errors import LeaseLost, StaleRevision
@@ -48,12 +46,11 @@ class Committer:
         view anew), Indeterminate when it may or may not have happened (load the view anew).
         """
         snapshot = view.snapshot()
-        after = apply_plan(snapshot, plan, at).assignments
+        planned = apply_plan(snapshot, plan, at)
+        after = planned.assignments
         changed = sorted({action.machine for action in plan if isinstance(action, _MOVES)})
         waits = [
-            msgspec.structs.replace(action.explanation, since=at)
-            for action in plan
-            if isinstance(action, actions.Wait)
+            planned.pending[action.unit] for action in plan if isinstance(action, actions.Wait)
         ]
         settled = [action.unit for action in plan if isinstance(action, actions.Settle)]
         events = self._events(plan, at)

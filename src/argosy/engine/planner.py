@@ -194,7 +194,10 @@ class _Planning:
         name, machine_id = suspect
         assigned = self._assigned_on(machine_id).get(name)
         unit = self._snapshot.units[name]
-        is_unchanged = assigned is not None and assigned.digest == unit.digest
+        is_unchanged = assigned is not None and (assigned.digest, assigned.variables) == (
+            unit.digest,
+            unit.variables,
+        )
         placed_at = assigned.placed_at if assigned is not None else None
         return is_unchanged, -placed_at.timestamp() if placed_at else 0.0, name, machine_id
 
@@ -325,6 +328,8 @@ class _Planning:
         changes: list[str] = []
         if assigned.digest != unit.digest:
             changes.append("its text changed")
+        if assigned.variables != unit.variables:
+            changes.append("its variables changed")
         if assigned.desired != unit.desired:
             changes.append(f"it is to be {unit.desired.value}")
         if assigned.generation != unit.generation:
@@ -395,6 +400,7 @@ def _assigned(
         digest=unit.digest,
         desired=unit.desired,
         generation=unit.generation,
+        variables=unit.variables,
         reason=action.reason if isinstance(action, Place) else old.reason if old else "",
         placed_at=at if is_placed or old is None else old.placed_at,
     )

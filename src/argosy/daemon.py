@@ -1,0 +1,268 @@
+"""How a daemon is put together. Today there is one: a server and an agent in one process, for `argosy up`.
+
+Everything it owns is in one directory, private to its user:
+
+    argosy.sock     the API
+    store.db        the cluster's records (SQLite)
+    machine-id      this machine's id in the cluster
+    agent/          what the agent remembers
+    runtime/        units, their supervisors' sockets, their output
+    daemon.log      what the daemon says, when it has no terminal
+
+Units outlive the daemon: one that dies, by whatever way, leaves them running, and the next finds them. `stop_everything`
+is the only thing that stops them, and it goes the ordinary way: nothing is desired any more, the engine empties the
+assignment, the agent obeys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from argosy import __version__
+from argosy.agent.agent import Agent
+from argosy.agent.disk import DirectoryDisk
+from argosy.api.cluster import open_cluster
+from argosy.api.gate import MachineGate
+from argosy.api.server import Server
+from argosy.api.services import Services
+from argosy.engine.engine import Engine
+from argosy.errors import ArgosyError, Invalid
+from argosy.model.ids import MachineId
+from argosy.model.machine import Capacity, Machine
+from argosy.model.unit import DesiredState, Unit
+from argosy.runtime.process.runtime import ProcessRuntime
+from argosy.settings import AgentSettings, EngineSettings
+from argosy.store import base, codec, keys
+from argosy.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+SOCKET = "argosy.sock"
+
+
+def now() -> datetime:
+    """The wall clock, for records that people read."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSettings:
+    """How the daemon of `argosy up` runs."""
+
+    directory: Path
+    listen: str = ""
+    """`ADDRESS:PORT` on loopback, beside the unix socket; empty for none."""
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    agent: AgentSettings = field(default_factory=AgentSettings)
+
+
+class Local:
+    """A running server and agent in this process. Made by `local`."""
+
+    def __init__(self, store: base.Store, runtime: ProcessRuntime, asked: asyncio.Event) -> None:
+        self._store = store
+        self._runtime = runtime
+        self.asked_to_stop = asked
+        """Set when somebody asked, through the API, that everything stop."""
+
+    async def stop_everything(self) -> None:
+        """Want no unit any more, and wait until the machine runs none. The units' texts stay.
+
+        Takes as long as the slowest unit takes to stop, which its own TimeoutStopSec bounds.
+        """
+        await _want_nothing(self._store)
+        async with self._runtime.changes() as changes:
+            if not self._runtime.statuses():
+                return
+            async for _ in changes:
+                if not self._runtime.statuses():
+                    return
+
+
+@asynccontextmanager
+async def local(settings: LocalSettings) -> AsyncIterator[Local]:
+    """Run a server and an agent while the body runs; leaving stops no unit.
+
+    A part that dies takes the body along, and its error is raised.
+    Raises StoreRefused when another daemon has the directory or its store cannot be used, Invalid for a bad `listen`.
+    """
+    directory = settings.directory
+    _make_private(directory)
+    async with AsyncExitStack() as stack:
+        store = await SqliteStore.open(directory / "store.db")
+        stack.push_async_callback(store.close)
+        cluster = await open_cluster(store, clock=now)
+        machine = this_machine(directory)
+        runtime = ProcessRuntime(directory / "runtime")
+        await runtime.open()
+        stack.push_async_callback(runtime.close)
+        engine = Engine(store, name=f"up-{os.getpid()}", clock=now, settings=settings.engine)
+        gate = MachineGate(
+            store,
+            machine.id,
+            clock=now,
+            lease_ttl_seconds=int(settings.engine.presence.suspect_after.total_seconds()),
+            # The store is locked by this process, so whoever registered before is gone.
+            holder="up",
+        )
+        agent = Agent(
+            gate,
+            runtime,
+            DirectoryDisk(directory / "agent"),
+            machine,
+            clock=now,
+            settings=settings.agent,
+        )
+        asked = asyncio.Event()
+        services = Services(
+            store=store,
+            clock=now,
+            writer=f"api-{os.getpid()}",
+            logs={machine.id: runtime.logs},
+            engine=lambda: engine.status,
+            on_stop=asked.set,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            server = Server(services, unix=directory / SOCKET, tcp=settings.listen)
+            running = [
+                tasks.create_task(engine.run(), name="engine"),
+                tasks.create_task(agent.run(), name="agent"),
+                tasks.create_task(server.run(), name="api"),
+            ]
+            try:
+                yield Local(store, runtime, asked)
+            finally:
+                for task in reversed(running):
+                    task.cancel()
+        log.info("cluster %s closed", cluster.id)
+
+
+def this_machine(directory: Path) -> Machine:
+    """This process as a machine: an id of its own, kept in the directory, and what the host has to give."""
+    return Machine(
+        id=_machine_id(directory / "machine-id"),
+        hostname=platform.node(),
+        address="127.0.0.1",
+        capacity=Capacity(
+            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            cpu_millis=1000 * (os.cpu_count() or 1),
+        ),
+        version=__version__,
+    )
+
+
+def _machine_id(path: Path) -> MachineId:
+    # Not /etc/machine-id: two users of one host are two machines, and a copied home directory is another one.
+    with contextlib.suppress(FileNotFoundError):
+        text = path.read_text().strip()
+        if len(text) == 32 and set(text) <= set("0123456789abcdef"):
+            return MachineId(text)
+        raise Invalid(
+            f"{path} is no machine id: it should be 32 hex digits",
+            hint=f"remove it to get a new one: rm {path}",
+        )
+    new = MachineId(secrets.token_hex(16))
+    path.write_text(new + "\n")
+    return new
+
+
+def _make_private(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = directory.stat()
+    if owner.st_uid != os.geteuid() or owner.st_mode & 0o077:
+        raise Invalid(
+            f"{directory} must belong to you alone; whoever can write there runs programs as you",
+            hint=f"chmod 700 {directory}",
+        )
+
+
+async def run_local(
+    settings: LocalSettings, *, ready: Callable[[], None], stop: asyncio.Event
+) -> None:
+    """Run until somebody asks that everything stop, by `stop` or through the API; then stop it, and return.
+
+    ready: called once, when the API answers.
+    Cancelling it stops no unit.
+    """
+    async with local(settings) as here:
+        ready()
+        asked = [
+            asyncio.create_task(stop.wait(), name="wait for a signal"),
+            asyncio.create_task(here.asked_to_stop.wait(), name="wait for `down`"),
+        ]
+        try:
+            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in asked:
+                task.cancel()
+        await here.stop_everything()
+
+
+async def _want_nothing(store: base.Store) -> None:
+    """Set every unit's desired state to inactive."""
+    found = await store.range(keys.UNITS, base.prefix_end(keys.UNITS))
+    for start in range(0, len(found.kvs), base.MAX_TXN_OPS):
+        some = found.kvs[start : start + base.MAX_TXN_OPS]
+        units = [(kv, codec.decode(kv.value, Unit)) for kv in some]
+        wanted = [(kv, unit) for kv, unit in units if unit.desired is not DesiredState.INACTIVE]
+        if not wanted:
+            continue
+        result = await store.txn(
+            [base.unchanged(kv) for kv, _ in wanted],
+            [
+                base.Put(
+                    kv.key,
+                    codec.encode(msgspec.structs.replace(unit, desired=DesiredState.INACTIVE)),
+                )
+                for kv, unit in wanted
+            ],
+        )
+        if not result.succeeded:
+            # Somebody changed a unit meanwhile: look again, until nobody does.
+            await _want_nothing(store)
+            return
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The daemon in the background: `python -m argosy.daemon --directory DIR`. Logs to standard error."""
+    parser = argparse.ArgumentParser(prog="argosy.daemon")
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--listen", default="")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    settings = LocalSettings(directory=options.directory, listen=options.listen)
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await run_local(settings, ready=lambda: log.info("ready"), stop=stop)
+
+    try:
+        asyncio.run(run())
+    except* ArgosyError as problems:
+        for problem in problems.exceptions:
+            log.error("%s", problem)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
