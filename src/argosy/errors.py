@@ -19,7 +19,7 @@
         Unsupported                this implementation cannot do what was asked            501
 
 A new class needs a catcher that treats it differently. HTTP codes are one table in `api/problems.py`, exit codes one
-table in `cli/main.py`. The message says what was wrong and where; `hint` says what to do next.
+table in `cli/exits.py`. The message says what was wrong and where; `hint` says what to do next.
 """
 
 from __future__ import annotations

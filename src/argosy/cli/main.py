@@ -1,0 +1,236 @@
+"""The command `argosy`: finds the verb, runs it, turns errors into words and exit codes.
+
+Each verb is a module of this package with `configure(parser)` and `run(args) -> int`; its docstring is its help text, so
+it is written for users. Only the module of the verb that was typed is imported, so that `argosy --help` and shell
+completion cost little more than the interpreter. To add a verb, write the module and name it in VERBS.
+
+Global options may stand before or after the verb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import NoReturn, Protocol, cast
+
+from argosy import __version__, errors
+from argosy.cli import exits
+
+VERBS: Mapping[str, Mapping[str, str]] = {
+    "On this machine": {
+        "up": "run an app here: server, agent and units in one process",
+        "down": "stop what `up` started",
+        "run": "run one command or image as a unit",
+    },
+    "Change what runs": {
+        "submit": "put unit files into the cluster, started or not as before",
+        "load": "place units on machines without starting them",
+        "start": "start units",
+        "stop": "stop units; they stay loaded",
+        "restart": "stop and start units",
+        "unload": "take units off their machines; they stay in the cluster",
+        "destroy": "take units out of the cluster",
+    },
+    "Look": {
+        "status": "how units are, and why",
+        "logs": "what units print",
+        "why": "why a unit is where it is, or nowhere",
+        "events": "what happened",
+        "cat": "a unit's text",
+        "list-units": "units on machines and their states",
+        "list-unit-files": "units in the cluster and what is wanted of them",
+        "list-machines": "machines",
+    },
+    "Check": {
+        "verify": "check unit files; needs no server",
+        "doctor": "look for what is wrong with this installation",
+        "version": "versions of this program and the server",
+        "completion": "a completion script for bash, zsh or fish",
+    },
+}
+"""What people can type, as `argosy --help` shows it: verbs with their summaries, under headings."""
+
+HIDDEN: frozenset[str] = frozenset({"complete"})
+"""Verbs that programs call: the words that a completion script asks for."""
+
+SYNONYMS: Mapping[str, str] = {
+    "deploy": "up",
+    "journal": "logs",
+    "log": "logs",
+    "ps": "list-units",
+    "ls": "list-units",
+    "units": "list-units",
+    "machines": "list-machines",
+    "nodes": "list-machines",
+    "delete": "destroy",
+    "rm": "destroy",
+    "remove": "destroy",
+    "kill": "stop",
+    "show": "status",
+    "describe": "why",
+    "explain": "why",
+    "validate": "verify",
+    "check": "verify",
+    "help": "--help",
+}
+"""What people type who come from elsewhere; suggested, never run."""
+
+
+class Verb(Protocol):
+    """What the module of a verb has. TAKES_A_COMMAND = True, where it has it, leaves options after the first name alone."""
+
+    __name__: str
+    __doc__: str | None
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add its arguments. Must not do I/O: completion and documentation tests call it too."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it and return an exit code. Raises ArgosyError; main prints it."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is an error like others: two lines, exit code 64."""
+
+    def error(self, message: str) -> NoReturn:
+        raise errors.Invalid(message, hint=f"{self.prog} --help")
+
+
+def entry() -> NoReturn:
+    """What the console script calls."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line. Returns its exit code; prints errors, raises none."""
+    code = _guarded(argv)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at exit: that must not fail, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.BROKEN_PIPE
+    return code
+
+
+def load(verb: str) -> Verb:
+    """The module of a verb. Raises Invalid, with the nearest verb as the hint, when there is none."""
+    if verb not in HIDDEN and not any(verb in group for group in VERBS.values()):
+        raise errors.Invalid(f"there is no verb '{verb}'", hint=_suggestion(verb))
+    return cast(Verb, importlib.import_module(f"argosy.cli.{verb.replace('-', '_')}"))
+
+
+def verb_parser(verb: str, module: Verb) -> Parser:
+    """The complete parser of a verb: its own arguments and the global ones."""
+    text = (module.__doc__ or "").strip()
+    parser = Parser(
+        prog=f"argosy {verb}",
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.configure(parser)
+    _add_global_options(parser.add_argument_group("global options"))
+    return parser
+
+
+def overview() -> str:
+    """What `argosy --help` prints."""
+    lines = ["Runs systemd units and containers over a fleet of Linux machines.", ""]
+    lines.append("usage: argosy [--endpoint URL] [--json] [--no-color] VERB ...")
+    for heading, verbs in VERBS.items():
+        lines += ["", f"{heading}:"]
+        lines += [f"  {verb:<16} {summary}" for verb, summary in verbs.items()]
+    lines += ["", "argosy VERB --help tells more. First steps: argosy up DIR", ""]
+    return "\n".join(lines)
+
+
+def _guarded(argv: Sequence[str]) -> int:
+    # Known before anything is parsed: also a wrong option is to be reported in the form that was asked for.
+    as_json = "--json" in argv
+    verb = ""
+    try:
+        args = _top_parser().parse_args(argv)
+        verb = args.verb or ""
+        if not verb:
+            print(overview(), end="")
+            return exits.DONE if args.help else exits.USAGE
+        return _run(verb, ["--help"] if args.help else args.words, args)
+    except errors.ArgosyError as error:
+        code = exits.report(error, verb=verb, as_json=as_json)
+    except SystemExit as end:  # how argparse leaves after --help
+        return end.code if isinstance(end.code, int) else exits.DONE
+    except BrokenPipeError:
+        return exits.BROKEN_PIPE
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except Exception as bug:
+        if os.environ.get("ARGOSY_DEBUG"):
+            raise
+        told = errors.Permanent(
+            f"this is a bug of argosy: {type(bug).__name__}: {bug}",
+            hint="run it again with ARGOSY_DEBUG=1 and report what it prints",
+        )
+        return exits.report(told, verb=verb, as_json=as_json)
+    if os.environ.get("ARGOSY_DEBUG"):
+        traceback.print_exc()
+    return code
+
+
+def _run(verb: str, words: Sequence[str], namespace: argparse.Namespace) -> int:
+    module = load(verb)
+    parser = verb_parser(verb, module)
+    # Options may stand between names, except where everything after the first name belongs to a command to be run.
+    if getattr(module, "TAKES_A_COMMAND", False):
+        args = parser.parse_args(words, namespace)
+    else:
+        args = parser.parse_intermixed_args(words, namespace)
+    return module.run(args)
+
+
+def _top_parser() -> Parser:
+    parser = Parser(prog="argosy", add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--version", action="version", version=f"argosy {__version__}")
+    parser.set_defaults(endpoint=None, json=False, no_color=False)
+    _add_global_options(parser)
+    parser.add_argument("verb", nargs="?")
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _add_global_options(parser: argparse._ActionsContainer) -> None:
+    # Nothing is stored for an option that is not given: before the verb and after it fill the same namespace.
+    parser.add_argument(
+        "--endpoint",
+        metavar="URL",
+        default=argparse.SUPPRESS,
+        help="the server: unix:///path/of/socket or http://127.0.0.1:PORT; else $ARGOSY_ENDPOINT, "
+        "else your own `argosy up`",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="print JSON, also for errors",
+    )
+    parser.add_argument(
+        "--no-color",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="no colours; so does $NO_COLOR",
+    )
+
+
+def _suggestion(word: str) -> str:
+    verbs = [verb for group in VERBS.values() for verb in group]
+    if word in SYNONYMS:
+        return f"argosy {SYNONYMS[word]}"
+    near = [verb for verb in verbs if len(word) > 2 and verb.startswith(word)]
+    near += difflib.get_close_matches(word, verbs, n=1)
+    return f"argosy {near[0]}" if near else "argosy --help"
