@@ -53,16 +53,19 @@ async def test_a_leader_keeps_its_lease_beyond_the_time_to_live(store: MemorySto
 
 
 async def test_a_leader_whose_lease_ended_stops_and_writes_nothing(store: MemoryStore) -> None:
-    guard: base.Compare | None = None
-    with pytest.raises(LeaseLost):
+    guards: list[base.Compare] = []
+
+    async def body() -> None:
         async with lead(store, name="first", ttl=TTL) as term, asyncio.timeout(BOUND):
-            guard = term.guard
+            guards.append(term.guard)
             held = (await store.range(keys.LEADER)).kvs[0]
             await store.revoke(held.lease)
             await asyncio.sleep(BOUND)
-    assert guard is not None
+
+    with pytest.raises(LeaseLost):
+        await body()
     async with lead(store, name="second", ttl=TTL):
-        assert not (await store.txn([guard], [base.Put("x", b"")])).succeeded
+        assert not (await store.txn(guards, [base.Put("x", b"")])).succeeded
 
 
 async def test_cancelling_the_leader_from_outside_is_no_lost_lease(store: MemoryStore) -> None:
