@@ -12,8 +12,8 @@ import msgspec
 
 from argosy.api import writing
 from argosy.api.picture import Picture
-from argosy.api.resolve import resolve
 from argosy.api.schemas import ChangeRequest, Touched
+from argosy.api.selection import resolve
 from argosy.api.services import Api
 from argosy.errors import Invalid, StaleRevision
 from argosy.model.event import Event
@@ -47,7 +47,7 @@ async def change(api: Api, request: ChangeRequest) -> Touched:
             revision = await writing.commit(api, writes)
         except StaleRevision:
             # Sent anew, a change of many chunks would restart what it has restarted.
-            if attempt + 1 == ATTEMPTS or len(writes) * 2 > writing.OPS_PER_TXN:
+            if attempt + 1 == ATTEMPTS or not writing.is_whole(api, writes):
                 raise
             continue
         return Touched(revision=revision, units=tuple(touched))
@@ -67,7 +67,7 @@ def _refuse_templates(names: Sequence[UnitName], request: ChangeRequest) -> None
     problems = tuple(
         f"{name} is a template: start an instance of it, such as {name.replace('@.', '@1.')}"
         for name in names
-        if unit_names.is_template(name)
+        if unit_names.parse(name).is_template
     )
     if problems:
         raise Invalid("templates cannot be loaded or started", problems=problems)

@@ -16,6 +16,7 @@ from datetime import datetime
 
 from argosy.api import views
 from argosy.api.picture import END_KEY, FIRST_KEY, Changed, Picture
+from argosy.api.selection import Selection
 from argosy.errors import Conflict, StoreUnavailable, Temporary
 from argosy.model.assignment import Assignment
 from argosy.model.event import Event
@@ -36,10 +37,10 @@ STOPPING = "the server stops"
 class Subscription:
     """One client's queue."""
 
-    def __init__(self, globs: Sequence[str], limit: int) -> None:
+    def __init__(self, selection: Selection, limit: int) -> None:
         self.ended: str | None = None
         """Why nothing more will come; None while more may."""
-        self._globs = globs
+        self._selection = selection
         self._limit = limit
         self._waiting: deque[views.Message] = deque()
         self._wake = asyncio.Event()
@@ -47,7 +48,7 @@ class Subscription:
     def offer(self, messages: Sequence[views.Message]) -> None:
         if self.ended is not None:
             return
-        wanted = [m for m in messages if not m.unit or views.matches(m.unit, self._globs)]
+        wanted = [m for m in messages if not m.unit or self._selection.includes(m.unit)]
         if len(self._waiting) + len(wanted) > self._limit:
             self._waiting.clear()
             self.end(TOO_SLOW)
@@ -137,7 +138,7 @@ class Feed:
 
     @asynccontextmanager
     async def subscribe(
-        self, globs: Sequence[str], *, since: int | None = None, limit: int = QUEUE_LIMIT
+        self, selection: Selection, *, since: int | None = None, limit: int = QUEUE_LIMIT
     ) -> AsyncIterator[tuple[int, list[views.Message], Subscription]]:
         """Follow changes: yields the revision after which nothing is missed, what changed after `since` up to there as
         it is now, and the queue of what comes later.
@@ -156,13 +157,13 @@ class Feed:
         # No await from here to the registration: nothing can slip between the replay and the queue.
         picture = self.picture
         changed.revision = picture.revision
-        subscription = Subscription(globs, limit)
+        subscription = Subscription(selection, limit)
         if self._closed:
             subscription.end(STOPPING)
         replay = [
             message
             for message in views.messages(picture, changed)
-            if not message.unit or views.matches(message.unit, globs)
+            if not message.unit or selection.includes(message.unit)
         ]
         self._subscriptions.add(subscription)
         try:

@@ -73,6 +73,8 @@ class MachineGate:
         lease = await self._store.grant(self._lease_ttl_seconds)
         try:
             await self._write_registration(machine, lease)
+        except base.LeaseNotFound as problem:
+            raise LeaseLost("registering took longer than a machine may be silent") from problem
         except BaseException:
             await self._revoke(lease)
             raise

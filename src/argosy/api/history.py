@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from itertools import islice
 
 from argosy.api import views
 from argosy.api.schemas import EventView
 from argosy.model.event import Event
 from argosy.store import base, codec, keys
-
-
-def is_about(unit: str, glob: str) -> bool:
-    """Whether an event's unit is what somebody asks about; events about no unit are about none."""
-    return bool(unit) and fnmatchcase(unit, glob)
 
 
 async def read(

@@ -65,7 +65,15 @@ class Route:
 
     @property
     def summary(self) -> str:
-        return (inspect.getdoc(self.handler) or "").partition("\n\n")[0].replace("\n", " ")
+        return self._description()[0]
+
+    @property
+    def details(self) -> str:
+        return self._description()[1]
+
+    def _description(self) -> tuple[str, str]:
+        first, _, rest = (inspect.getdoc(self.handler) or "").partition("\n\n")
+        return " ".join(first.split()), " ".join(rest.split())
 
     async def serve(self, api: Api, request: Request) -> Response:
         """Raises ArgosyError for whatever is wrong with the request."""

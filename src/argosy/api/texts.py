@@ -8,19 +8,16 @@ unused.
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections.abc import Iterable
 
 from argosy.api.feed import Feed
-from argosy.errors import NotFound
+from argosy.errors import NotFound, Temporary
 from argosy.model.ids import Digest
 from argosy.store import base, keys
 
+log = logging.getLogger(__name__)
 DELETED_AT_ONCE = 100
-
-
-def digest_of(text: bytes) -> Digest:
-    return Digest(hashlib.sha256(text).hexdigest())
 
 
 async def read(store: base.Store, digest: Digest) -> bytes:
@@ -35,6 +32,14 @@ async def read_all(store: base.Store, digests: Iterable[Digest]) -> dict[Digest,
     """Those that are there."""
     found = {digest: await store.range(keys.text(digest)) for digest in set(digests)}
     return {digest: result.kvs[0].value for digest, result in found.items() if result.kvs}
+
+
+async def tidy(store: base.Store, feed: Feed) -> None:
+    """Collect garbage after a change that is done: trouble with it is no trouble with the change."""
+    try:
+        await collect_garbage(store, feed)
+    except (Temporary, base.Compacted) as problem:
+        log.info("unused texts stay for now: %s", problem)
 
 
 async def collect_garbage(store: base.Store, feed: Feed) -> int:

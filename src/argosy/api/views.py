@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -26,11 +25,6 @@ from argosy.model.event import Event
 from argosy.model.explanation import Explanation
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.observed import UnitStatus
-
-
-def matches(name: str, globs: Sequence[str]) -> bool:
-    """Whether the name is, or matches, one of them; with none given everything does."""
-    return not globs or any(fnmatchcase(name, glob) for glob in globs)
 
 
 def unit(picture: Picture, name: UnitName) -> UnitView:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from argosy.api.journal import Journal
 from argosy.api.services import Api
 from argosy.errors import StaleRevision
 from argosy.model.event import Event
@@ -19,6 +20,7 @@ from argosy.store import base, codec, keys
 
 BYTES_PER_TXN = base.MAX_TXN_BYTES - 20_000
 OPS_PER_TXN = base.MAX_TXN_OPS
+_UnitOps = tuple[base.Compare, list[base.Op]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +43,8 @@ async def commit(api: Api, writes: Sequence[Write]) -> int:
     Raises StaleRevision when a record is not as it was seen, StoreFull, Indeterminate.
     """
     texts = _texts(writes)
-    units = [_unit_ops(api, write) for write in writes]
-    whole = _Chunk(
-        compares=[compare for compare, _ in units],
-        ops=[*texts, *(op for _, ops in units for op in ops)],
-    )
+    units = [_unit_ops(api.journal, write) for write in writes]
+    whole = _whole(texts, units)
     if whole.fits:
         return await _send(api, whole, written=0, total=len(writes))
     for chunk in _text_chunks(texts):
@@ -55,6 +54,11 @@ async def commit(api: Api, writes: Sequence[Write]) -> int:
         revision = await _send(api, chunk, written=written, total=len(writes))
         written += len(chunk.compares)
     return revision
+
+
+def is_whole(api: Api, writes: Sequence[Write]) -> bool:
+    """Whether the writes fit one transaction, so that one that was refused has changed nothing."""
+    return _whole(_texts(writes), [_unit_ops(api.journal, write) for write in writes]).fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,13 @@ async def _send(api: Api, chunk: _Chunk, *, written: int, total: int) -> int:
     return result.revision
 
 
+def _whole(texts: Sequence[base.Op], units: Sequence[_UnitOps]) -> _Chunk:
+    return _Chunk(
+        compares=[compare for compare, _ in units],
+        ops=[*texts, *(op for _, ops in units for op in ops)],
+    )
+
+
 def _texts(writes: Sequence[Write]) -> list[base.Op]:
     by_key = {
         keys.text(write.unit.digest): write.text
@@ -91,13 +102,13 @@ def _texts(writes: Sequence[Write]) -> list[base.Op]:
     return [base.Put(key, text) for key, text in by_key.items()]
 
 
-def _unit_ops(api: Api, write: Write) -> tuple[base.Compare, list[base.Op]]:
+def _unit_ops(journal: Journal, write: Write) -> _UnitOps:
     key = keys.unit(write.name)
     compare = base.Compare(key, base.Target.MOD, "=", write.seen_revision)
     record: base.Op = (
         base.Delete(key) if write.unit is None else base.Put(key, codec.encode(write.unit))
     )
-    return compare, [record, api.journal.put(write.event)]
+    return compare, [record, journal.put(write.event)]
 
 
 def _text_chunks(texts: Sequence[base.Op]) -> Iterator[_Chunk]:
@@ -112,7 +123,7 @@ def _text_chunks(texts: Sequence[base.Op]) -> Iterator[_Chunk]:
         yield chunk
 
 
-def _unit_chunks(units: Sequence[tuple[base.Compare, list[base.Op]]]) -> Iterator[_Chunk]:
+def _unit_chunks(units: Sequence[_UnitOps]) -> Iterator[_Chunk]:
     chunk = _Chunk([], [])
     for compare, ops in units:
         larger = _Chunk([*chunk.compares, compare], [*chunk.ops, *ops])

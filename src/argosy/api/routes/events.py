@@ -5,16 +5,18 @@ from __future__ import annotations
 from argosy.api import history
 from argosy.api.routing import Route
 from argosy.api.schemas import Events, EventsQuery
+from argosy.api.selection import Selection
 from argosy.api.services import Api
 from argosy.model.event import Event
 
 
 async def list_events(api: Api, query: EventsQuery) -> Events:
     """The newest events, oldest first; or with `after` the first ones behind that."""
+    selection = Selection(() if query.unit is None else (query.unit,))
 
     def wanted(event: Event) -> bool:
         return (
-            (query.unit is None or history.is_about(event.unit, query.unit))
+            (query.unit is None or (bool(event.unit) and selection.includes(event.unit)))
             and (query.machine is None or event.machine == query.machine)
             and (query.kind is None or event.kind == query.kind)
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from argosy.api import logs
-from argosy.api.resolve import resolve
 from argosy.api.routing import Route
 from argosy.api.schemas import LogsQuery
+from argosy.api.selection import resolve
 from argosy.api.services import Api
 from argosy.api.streams import JsonLines
 from argosy.errors import NotFound

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from argosy.api import desired, submit, texts, views
+from argosy.api import desired, destroy, submit, texts, views
 from argosy.api.routing import Route
 from argosy.api.schemas import (
     ChangeRequest,
@@ -16,6 +16,7 @@ from argosy.api.schemas import (
     UnitsPage,
     UnitsQuery,
 )
+from argosy.api.selection import Selection
 from argosy.api.services import Api
 from argosy.errors import NotFound
 from argosy.model.ids import UnitName
@@ -26,12 +27,13 @@ MAX_SUBMIT_BYTES = 64 * 1024 * 1024
 async def list_units(api: Api, query: UnitsQuery) -> UnitsPage:
     """Units in order of name, all of them or those that match a glob and belong to the app."""
     picture = await api.feed.catch_up()
+    selection = Selection(query.name)
     names = picture.sorted_units()
     start = 0 if query.after is None else bisect_right(names, query.after.partition(":")[2])
     page: list[UnitName] = []
     after = None
     for name in names[start:]:
-        if not views.matches(name, query.name):
+        if not selection.includes(name):
             continue
         if query.app is not None and picture.units[name].app != query.app:
             continue
@@ -71,7 +73,7 @@ async def change_units(api: Api, body: ChangeRequest) -> Touched:
 
 async def destroy_units(api: Api, body: DestroyRequest) -> Touched:
     """Take units out of the cluster, all of those named or none."""
-    return await submit.destroy(api, body)
+    return await destroy.destroy(api, body)
 
 
 ROUTES = (

@@ -8,6 +8,7 @@ import msgspec
 
 from argosy.api.routing import Route
 from argosy.api.schemas import End, Ready, WatchQuery
+from argosy.api.selection import Selection
 from argosy.api.services import Api
 from argosy.api.streams import SIGN_OF_LIFE_SECONDS, ServerSentEvents
 from argosy.api.views import Message
@@ -25,7 +26,11 @@ async def watch(api: Api, query: WatchQuery) -> ServerSentEvents:
 
 
 async def _chunks(api: Api, query: WatchQuery) -> AsyncGenerator[bytes, None]:
-    async with api.feed.subscribe(query.name, since=query.since) as (revision, replay, later):
+    async with api.feed.subscribe(Selection(query.name), since=query.since) as (
+        revision,
+        replay,
+        later,
+    ):
         nothing_missed_after = revision if query.since is None else query.since
         ready = msgspec.json.encode(Ready(revision=nothing_missed_after))
         yield _encode([Message("ready", "", nothing_missed_after, ready), *replay])

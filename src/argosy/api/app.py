@@ -1,0 +1,129 @@
+"""The ASGI application: the route table, and every error in the one shape of `problems.py`."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from starlette import routing as starlette_routing
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from argosy.api import openapi, problems
+from argosy.api.routes import about, events, logs, machines, states, units, verify, watch, why
+from argosy.api.routing import Route
+from argosy.api.services import Api
+from argosy.errors import ArgosyError
+
+log = logging.getLogger(__name__)
+
+ROUTES: tuple[Route, ...] = (
+    *about.ROUTES,
+    *units.ROUTES,
+    *states.ROUTES,
+    *machines.ROUTES,
+    *why.ROUTES,
+    *events.ROUTES,
+    *watch.ROUTES,
+    *logs.ROUTES,
+    *verify.ROUTES,
+)
+
+
+def build_app(api: Api) -> ASGIApp:
+    """The application for one server. Whoever serves it runs the api's feed too."""
+    by_path: dict[str, dict[str, Route]] = {}
+    for route in ROUTES:
+        by_path.setdefault(route.path, {})[route.method] = route
+    document = msgspec.json.encode(openapi.document(ROUTES))
+
+    async def describe(request: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    app = Starlette(
+        routes=[
+            *(_serve(path, api, routes) for path, routes in by_path.items()),
+            _only("/openapi.json", describe, ["GET"]),
+        ],
+        exception_handlers={HTTPException: _refuse},
+    )
+    app.router.redirect_slashes = False
+    return LoopbackNames(app)
+
+
+def _serve(path: str, api: Api, routes: Mapping[str, Route]) -> starlette_routing.Route:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await routes[request.method].serve(api, request)
+        except ArgosyError as problem:
+            return problems.answer(problem)
+        except Exception:
+            log.exception("%s %s", request.method, request.url.path)
+            return problems.answer(problems.mistake())
+
+    return _only(path, endpoint, list(routes))
+
+
+def _only(
+    path: str, endpoint: Callable[[Request], Awaitable[Response]], methods: list[str]
+) -> starlette_routing.Route:
+    route = starlette_routing.Route(path, endpoint, methods=methods)
+    # Starlette adds HEAD to GET; here it would begin streams whose bytes nobody gets.
+    route.methods = set(methods)
+    return route
+
+
+async def _refuse(request: Request, problem: Exception) -> Response:
+    """404 and 405 of the router."""
+    assert isinstance(problem, HTTPException)
+    words = {
+        404: f"there is nothing at {request.url.path}",
+        405: f"{request.method} is not possible at {request.url.path}",
+    }
+    message = words.get(problem.status_code, problem.detail)
+    refused = problems.Refused(problem.status_code, message, hint="see /openapi.json")
+    answer = problems.answer(refused)
+    answer.headers.update(problem.headers or {})
+    return answer
+
+
+class LoopbackNames:
+    """Refuses requests over TCP that were meant for another host.
+
+    The port is open to every program of this host, a browser among them: a page whose name is made to resolve to
+    127.0.0.1 (DNS rebinding) would speak to us with its own name in the Host header.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_tcp = bool(scope.get("server")) and scope["server"][1] is not None
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        if is_tcp and not names_loopback(host):
+            refused = problems.Refused(
+                421,
+                f"this server answers to the names of this host's loopback only, not to {host!r}",
+                hint="use http://127.0.0.1:PORT or http://localhost:PORT",
+            )
+            await problems.answer(refused)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def names_loopback(host: str) -> bool:
+    """Whether a Host header's value (`localhost:8080`, `127.0.0.1`, `[::1]:80`) names loopback."""
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdecimal():
+        name = host
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,95 @@
+"""HTTP/1.1 as uvicorn speaks it with h11, with bounds on how long a client may take.
+
+A request, head and body, must have arrived within `REQUEST_SECONDS` of its first byte (of the connection's beginning,
+for its first request). A client that does not read is given up after `STALLED_SECONDS`: its connection is cut, because
+a polite close would wait for the same client to read what is buffered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from typing import Any
+
+import h11
+import msgspec
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from argosy.api import problems
+
+REQUEST_SECONDS = 20.0
+STALLED_SECONDS = 30.0
+MAX_HEAD_BYTES = 128 * 1024
+MAX_CONNECTIONS = 1000
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection."""
+
+    request_seconds = REQUEST_SECONDS
+    stalled_seconds = STALLED_SECONDS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._request_timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._expect_request()
+        super().data_received(data)
+        # IDLE with bytes at hand is half a head, SEND_BODY half a body; in all other states the request is here.
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY) and self._request_timer:
+            self._request_timer.cancel()
+            self._request_timer = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(self.stalled_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(problems.Refused(400, msg))
+
+    def _expect_request(self) -> None:
+        if self._request_timer is None:
+            self._request_timer = self.loop.call_later(self.request_seconds, self._refuse_slow)
+
+    def _refuse_slow(self) -> None:
+        if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self.transport.close()  # it asked for nothing
+        else:
+            self._refuse(problems.Refused(408, "the request did not arrive in time"))
+
+    def _refuse(self, problem: problems.Refused) -> None:
+        """Answer for the application, if no answer has begun, and close."""
+        if self.transport.is_closing():
+            return
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = msgspec.json.encode(problems.body_of(problem))
+            headers = [
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
+            reason = http.HTTPStatus(problem.code).phrase.encode()
+            for event in (
+                h11.Response(status_code=problem.code, headers=headers, reason=reason),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()

@@ -1,0 +1,127 @@
+"""Runs the API on its sockets: opened before anything is promised, closed so that nobody hangs.
+
+uvicorn's own server is not used: it polls ten times a second to learn that it should stop, and takes the process's
+signals. Its protocol, made for one connection, is (`protocol.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from argosy.api import protocol, sockets
+from argosy.api.app import build_app
+from argosy.api.feed import Feed
+from argosy.api.journal import Journal
+from argosy.api.services import Api, Services
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 3.0
+"""How long a request that is being answered may take once the server stops."""
+
+
+class Server:
+    """A server that listens. `run` it to have it answer; until then, connections wait."""
+
+    def __init__(self, services: Services, *, unix: Path | None, tcp: str = "") -> None:
+        """Take the sockets.
+
+        unix: path of the socket for this user. tcp: `ADDRESS:PORT` on loopback; empty for none.
+        Raises StoreRefused when a live server has the socket, Invalid for a bad or taken address or directory.
+        """
+        self._api = Api(services, Feed(services.store, services.clock), Journal(services.writer))
+        self._unix_path = unix
+        self._sockets: list[socket.socket] = []
+        self.endpoints: list[str] = []
+        """Where it answers, as a client is told."""
+        self._unix_identity: tuple[int, int] | None = None
+        try:
+            if unix is not None:
+                self._sockets.append(sockets.listen_unix(unix))
+                self._unix_identity = sockets.identity(unix)
+                self.endpoints.append(f"unix://{unix.absolute()}")
+            if tcp:
+                self._sockets.append(sockets.listen_tcp(tcp))
+                self.endpoints.append(_url(self._sockets[-1]))
+        except BaseException:
+            self.close()
+            raise
+
+    async def run(self) -> None:
+        """Answer until cancelled; then streams are ended, requests finished (for a bounded time), sockets closed.
+
+        Raises whatever made it impossible to go on.
+        """
+        state = ServerState()
+        config = Config(
+            build_app(self._api),
+            http=protocol.BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            proxy_headers=False,
+            limit_concurrency=protocol.MAX_CONNECTIONS,
+            h11_max_incomplete_event_size=protocol.MAX_HEAD_BYTES,
+        )
+        config.load()
+
+        def connect() -> protocol.BoundedProtocol:
+            return protocol.BoundedProtocol(config, state, {})
+
+        loop = asyncio.get_running_loop()
+        feed = asyncio.create_task(self._api.feed.run(), name="follow the store for the API")
+        listeners: list[asyncio.Server] = []
+        try:
+            for sock in self._sockets:
+                is_unix = sock.family == socket.AF_UNIX
+                listen = loop.create_unix_server if is_unix else loop.create_server
+                listeners.append(await listen(connect, sock=sock))
+            await feed
+        finally:
+            for listener in listeners:
+                listener.close()
+            self.close()
+            await self._finish(state)
+            feed.cancel()
+            await asyncio.gather(feed, return_exceptions=True)
+
+    def close(self) -> None:
+        """Let go of the sockets. `run` does it at its end."""
+        if self._unix_path is not None and self._unix_identity is not None:
+            # Only our own: another server may have found ours dead and made a new one.
+            if sockets.identity(self._unix_path) == self._unix_identity:
+                with suppress(OSError):
+                    self._unix_path.unlink()
+            self._unix_identity = None
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+    async def _finish(self, state: ServerState) -> None:
+        self._api.closing.set()
+        self._api.feed.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        if state.tasks:
+            _, late = await asyncio.wait(state.tasks, timeout=GRACE_SECONDS)
+            for task in late:
+                log.warning("a request was cut off because the server stops")
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for connection in list(state.connections):
+            connection.transport.abort()
+        # An aborted transport calls connection_lost in the loop's next turn.
+        await asyncio.sleep(0)
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,140 @@
+"""The sockets that a server listens on: a unix socket for its own user, and loopback TCP where that was asked for."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from argosy.api import ports
+from argosy.errors import Invalid, StoreRefused
+
+BACKLOG = 256
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """Listen on a socket that only this user can connect to; its directory is made if it is not there.
+
+    A socket file that a dead server left is replaced. The path may be longer than connect(2) takes: the directory is
+    opened and named by its descriptor.
+    Raises StoreRefused when a live server has it, Invalid when the directory is open to others or the path is no socket.
+    """
+    directory = open_private(path.parent)
+    try:
+        short = f"/proc/self/fd/{directory}/{path.name}"
+        _clear(short, path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # The directory keeps others out already; the mode says the same to whoever looks.
+            before = os.umask(0o177)
+            try:
+                sock.bind(short)
+            finally:
+                os.umask(before)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    finally:
+        os.close(directory)
+
+
+def open_private(directory: Path) -> int:
+    """A descriptor of the directory, which belongs to this user alone. Raises Invalid when it does not, or is none."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as problem:
+        raise Invalid(f"{directory} cannot be used: {problem.strerror}") from problem
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        os.close(descriptor)
+        raise Invalid(
+            f"{directory} must belong to you alone, because whoever can reach the socket in it can run programs",
+            hint=f"chmod 700 {directory}",
+        )
+    return descriptor
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells one socket file from another that took its place."""
+    with suppress(OSError):
+        found = path.lstat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def listen_tcp(listen: str) -> socket.socket:
+    """Listen on `ADDRESS:PORT`, loopback only; port 0 takes a free one.
+
+    Raises Invalid for another address, and when the port is taken, with who has it where that can be found out.
+    """
+    address, port = parse_listen(listen)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as problem:
+        sock.close()
+        if problem.errno == errno.EADDRINUSE:
+            holder = ports.holder_of(port)
+            raise Invalid(
+                f"port {port} is taken" + (f" by {holder}" if holder else ""),
+                hint=f"choose another: {address}:{port + 1 if port < 65535 else port - 1}",
+            ) from problem
+        raise Invalid(f"cannot listen on {listen}: {problem.strerror}") from problem
+    return sock
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """`127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `8080` as address and port. Raises Invalid."""
+    name, _, port_text = listen.rpartition(":")
+    name = name or "127.0.0.1"
+    if not (port_text.isascii() and port_text.isdecimal() and int(port_text) <= 65535):
+        raise Invalid(f"{listen!r} has no port", hint="write ADDRESS:PORT, such as 127.0.0.1:8080")
+    if name == "localhost":
+        name = "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise Invalid(
+            f"{name!r} is no address", hint="write ADDRESS:PORT, such as 127.0.0.1:8080"
+        ) from None
+    if not address.is_loopback:
+        raise Invalid(
+            f"{address} is not a loopback address: whoever reaches the API can run programs here, and over TCP it asks "
+            "nobody who they are",
+            hint="listen on 127.0.0.1 and reach it from elsewhere through ssh -L",
+        )
+    return str(address), int(port_text)
+
+
+def _clear(short: str, path: Path) -> None:
+    """Make room for a new socket file."""
+    try:
+        mode = os.lstat(short).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise Invalid(f"{path} is there and is no socket", hint="move it away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(short)
+        except ConnectionRefusedError:
+            os.unlink(short)  # noqa: PTH108
+            return
+        except (BlockingIOError, PermissionError):
+            pass  # somebody listens: too busy to accept, or not for us
+    raise StoreRefused(
+        f"another server already answers on {path}", hint="argosy status; argosy down ends it"
+    )
