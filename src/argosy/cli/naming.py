@@ -1,0 +1,46 @@
+"""What people type for units and machines, and what they are shown.
+
+A name without a type is a service, as systemctl has it: `web@1` is `web@1.service`. Globs go to the server as they are and
+mean units of the cluster; quote them, or the shell makes files of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from argosy.client import MachineView
+from argosy.units import names
+
+SHORT_ID = 8
+
+
+def unit_name(word: str) -> str:
+    """The full name, or the glob, that a word means. Checks nothing."""
+    word = word.removeprefix("./")
+    if is_glob(word) or word.rpartition(".")[2] in names.TYPES:
+        return word
+    return f"{word}.service"
+
+
+def unit_names(words: Iterable[str]) -> list[str]:
+    return [unit_name(word) for word in words]
+
+
+def is_glob(word: str) -> bool:
+    return any(sign in word for sign in "*?[")
+
+
+class MachineNames:
+    """How machines are shown: fleet's `113f16a7.../172.17.8.103`, or all of the id."""
+
+    def __init__(self, machines: Sequence[MachineView], *, full: bool = False) -> None:
+        self._addresses = {machine["id"]: machine["address"] for machine in machines}
+        self._full = full
+
+    def __call__(self, machine_id: str) -> str:
+        address = self._addresses.get(machine_id, "")
+        shown = machine_id if self._full else f"{machine_id[:SHORT_ID]}..."
+        return f"{shown}/{address}" if address else shown
+
+    def id_only(self, machine_id: str) -> str:
+        return machine_id if self._full else f"{machine_id[:SHORT_ID]}..."
