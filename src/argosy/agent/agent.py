@@ -61,6 +61,8 @@ class Agent:
         """Units with a stop, removal or installation under way: left alone until it has ended."""
         self._not_before: dict[UnitName, float] = {}
         """Loop time before which a unit that could not be installed is not tried again."""
+        self._refusals: dict[UnitName, str] = {}
+        """Why units could not be installed the last time: told once, however often it is tried again."""
         self._asked: dict[UnitName, Started] = {}
         """Starts asked for in this life of the agent: each once, however long the runtime takes to show it."""
         self._jobs: set[asyncio.Task[None]] = set()
@@ -178,6 +180,8 @@ class Agent:
             self._started = {n: s for n, s in self._started.items() if n in launched}
             self._save_started()
         self._asked = {n: s for n, s in self._asked.items() if n in launched}
+        assigned = {unit.name for unit in self._delivery.assignment.units}
+        self._refusals = {n: why for n, why in self._refusals.items() if n in assigned}
 
     def _is_asked(self, step: actions.AgentAction) -> bool:
         return isinstance(step, actions.Start) and (
@@ -206,6 +210,8 @@ class Agent:
         task = asyncio.create_task(job(), name=name)
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
+        # A job that is cancelled before its first step never awaits its work.
+        task.add_done_callback(lambda _: work.close())
 
     async def _stop(self, name: UnitName, *, remove: bool) -> None:
         await self._runtime.stop([name])
@@ -229,9 +235,12 @@ class Agent:
             if unit.digest in texts
         ]
         refused = await self._runtime.install(units)
-        for name, problem in refused.items():
-            log.warning("%s cannot be installed: %s", name, problem)
-            self._reporter.tell("unit.refused", name, str(problem))
+        for unit in units:
+            problem = str(refused[unit.name]) if unit.name in refused else ""
+            if problem and problem != self._refusals.get(unit.name):
+                log.warning("%s cannot be installed: %s", unit.name, problem)
+                self._reporter.tell("unit.refused", unit.name, problem)
+            self._refusals[unit.name] = problem
         self._hold_back({step.unit for step in installs} - {unit.name for unit in units})
         self._hold_back(refused)
 

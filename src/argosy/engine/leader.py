@@ -71,6 +71,9 @@ async def _win(store: base.Store, *, name: str, ttl: timedelta) -> tuple[base.Le
             result = await store.txn(
                 [base.absent(keys.LEADER)], [base.Put(keys.LEADER, name.encode(), lease.id)]
             )
+        except base.LeaseNotFound:
+            # This process stood still for longer than the lease lives: nothing was written.
+            continue
         except Temporary:
             # It may have been written: the lease decides, so giving the lease up takes the key along.
             with suppress(Temporary, base.LeaseNotFound):
@@ -79,7 +82,8 @@ async def _win(store: base.Store, *, name: str, ttl: timedelta) -> tuple[base.Le
         if result.succeeded:
             guard = base.Compare(keys.LEADER, base.Target.CREATE, "=", result.revision)
             return lease, Term(guard, result.revision)
-        await store.revoke(lease.id)
+        with suppress(base.LeaseNotFound):
+            await store.revoke(lease.id)
 
 
 async def _wait_until_nobody_leads(store: base.Store) -> None:
