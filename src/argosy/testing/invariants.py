@@ -8,6 +8,7 @@ placement from `fitting.py`, not from the scheduler: the same mistake would have
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -66,6 +67,7 @@ class Checker:
         self.moves: list[tuple[float, UnitName, MachineId]] = []
         """Every placement ever made: when, what, where."""
         self.broken: InvariantBroken | None = None
+        self._recent: deque[str] = deque(maxlen=8)
         self._ledger = ledger
         self._leader = b""
         self._requirements: dict[tuple[UnitName, Digest], Requirements] = {}
@@ -75,6 +77,10 @@ class Checker:
         """Raise the first violation, if there was one."""
         if self.broken is not None:
             raise self.broken
+
+    def recent(self) -> str:
+        """The last writes, a line each."""
+        return "\n".join(self._recent)
 
     # --- the store ----------------------------------------------------------------------------------------------
 
@@ -109,6 +115,8 @@ class Checker:
                     event.previous.value == value, "S5", f"{key} changed: texts are immutable"
                 )
         keys_changed = [event.kv.key for event in batch.events]
+        writer = write.process.name if write else "the store"
+        self._recent.append(f"{running().time():.3f} {writer}: {', '.join(keys_changed)}")
         self._check_writer(write.process if write else None, keys_changed)
         if changed:
             self._fold_assignments(changed)

@@ -140,7 +140,7 @@ class FaultyLink:
             await asyncio.sleep(self._chance.choice((0.0, TIMEOUT)))
             raise ServerUnreachable(f"the simulated network lost the call: {name}")
         gate = server.gate(self._machine)
-        task = server.begin(_await(call(gate)), f"{name} for {self._machine.hostname}")
+        task = server.begin(_serve(call, gate), f"{name} for {self._machine.hostname}")
         await asyncio.wait([task], timeout=TIMEOUT)
         if not task.done() or task.cancelled():
             self._favourite += 1
@@ -168,8 +168,8 @@ class FaultyLink:
         await asyncio.sleep(self._chance.uniform(*self._faults.latency))
 
 
-async def _await(call: Awaitable[T]) -> T:
-    return await call
+async def _serve(call: Callable[[ServerLink], Awaitable[T]], gate: ServerLink) -> T:
+    return await call(gate)
 
 
 async def _pump(gate: ServerLink, inbox: asyncio.Queue[Delivery | None]) -> None:

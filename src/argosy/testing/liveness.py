@@ -118,7 +118,7 @@ def _machine(checker: Checker, machine: SimMachine) -> Iterator[str]:
         status = statuses.get(unit)
         if status is None or status.digest != one.version:
             yield f"{name} has not the {unit} that is assigned to it"
-        elif one.desired is DesiredState.LOADED and status.active is not ActiveState.INACTIVE:
+        elif one.desired is DesiredState.LOADED and _is_running(status):
             yield f"{unit} on {name} is {status.active.value} and should be loaded"
         elif one.desired is DesiredState.LAUNCHED and not _is_started(machine, status):
             yield f"{unit} on {name} is {status.active.value} and should be active"
@@ -126,6 +126,10 @@ def _machine(checker: Checker, machine: SimMachine) -> Iterator[str]:
     for unit in sorted(observed.keys() | statuses.keys()):
         if observed.get(unit) != statuses.get(unit):
             yield f"what is recorded of {unit} on {name} is not what {name} has"
+
+
+def _is_running(status: UnitStatus) -> bool:
+    return status.active not in (ActiveState.INACTIVE, ActiveState.FAILED)
 
 
 def _is_started(machine: SimMachine, status: UnitStatus) -> bool:

@@ -221,6 +221,15 @@ class SimLoop(asyncio.BaseEventLoop):
         self._make_ready(handle, self._lane_for(callback, context))
         return handle
 
+    def call_soon_threadsafe(  # type: ignore[override]
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """There is one thread. Python itself calls this to close generators that nobody holds any more."""
+        return self.call_soon(callback, *args, context=context)
+
     def call_at(  # type: ignore[override]
         self,
         when: float,
@@ -408,7 +417,6 @@ for _name in (
     "add_reader",
     "add_signal_handler",
     "add_writer",
-    "call_soon_threadsafe",
     "connect_read_pipe",
     "connect_write_pipe",
     "create_connection",

@@ -1,0 +1,284 @@
+"""Faults by seed: what an unlucky month does to a cluster, in a few minutes of virtual time.
+
+`storm` does one thing after another to the cluster, each drawn from the seed, and lets each last a while. In between
+people go on asking for things (`Wishes`). During a storm only safety is expected (`invariants.py`); afterwards
+`Cluster.heal` ends every fault, everything must become as people want it, and then nobody may have anything left to do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+
+from argosy.errors import NotFound, Temporary
+from argosy.model.ids import UnitName
+from argosy.model.unit import Condition, Operator, Requirements
+from argosy.testing.cluster import Cluster, Node, Server
+from argosy.testing.loop import running
+from argosy.testing.machine import Behaviour
+
+STRIKES_WITHIN = 60
+"""A process that is to die at one of its steps dies at one of the next so many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storm:
+    """How bad it gets.
+
+    seconds: how long, in virtual time.
+    calm: pause between two blows, longest, in seconds.
+    """
+
+    seconds: float = 120.0
+    calm: float = 8.0
+    with_wishes: bool = True
+
+
+async def storm(cluster: Cluster, shape: Storm | None = None) -> None:
+    """Strike the cluster again and again. It is left as it then is: `heal` it, or look at the ruins.
+
+    Raises InvariantBroken when something forbidden happens meanwhile.
+    """
+    how = shape or Storm()
+    chance = running().stream("storm")
+    wishes = Wishes(cluster)
+    await wishes.begin()
+    end = running().time() + how.seconds
+    while running().time() < end:
+        chance.choice(BLOWS)(cluster, chance)
+        if how.with_wishes and chance.random() < 0.5:
+            await wishes.one_more()
+        await cluster.sleep(chance.uniform(0.0, how.calm))
+
+
+# --- blows ------------------------------------------------------------------------------------------------------
+
+
+def _kill_agent_at_a_step(cluster: Cluster, chance: random.Random) -> None:
+    node = chance.choice(_nodes(cluster))
+    if node.is_agent_up:
+        life = node.lives
+
+        def strike() -> None:
+            if node.is_agent_up and node.lives == life:
+                node.kill_agent()
+                _later(chance, 10, lambda: _revive(node))
+
+        node.process.strike_after(chance.randint(1, STRIKES_WITHIN), strike)
+
+
+def _kill_server_at_a_step(cluster: Cluster, chance: random.Random) -> None:
+    server = chance.choice(cluster.servers)
+    if server.is_up:
+        life = server.lives
+
+        def strike() -> None:
+            if server.is_up and server.lives == life:
+                cluster.kill_server(server.name)
+                _later(chance, 15, lambda: _restart(cluster, server))
+
+        server.process.strike_after(chance.randint(1, STRIKES_WITHIN), strike)
+
+
+def _cut_power(cluster: Cluster, chance: random.Random) -> None:
+    node = chance.choice(_nodes(cluster))
+    if node.machine.is_on:
+        cluster.kill_machine(node.name)
+        _later(chance, 60, lambda: _power_on(cluster, node))
+
+
+def _cut_off_machines(cluster: Cluster, chance: random.Random) -> None:
+    count = chance.choice((1, 1, 2, len(cluster.nodes)))
+    names = [node.name for node in chance.sample(_nodes(cluster), count)]
+    cluster.cut_off(*names)
+    _later(chance, 60, lambda: cluster.reconnect(*names))
+
+
+def _pause_server(cluster: Cluster, chance: random.Random) -> None:
+    server = chance.choice(cluster.servers)
+    process = server.process
+    running().trace.note(f"{process.name}: stands still")
+    running().pause(process)
+    _later(chance, 40, lambda: running().resume(process))
+
+
+def _pause_agent(cluster: Cluster, chance: random.Random) -> None:
+    process = chance.choice(_nodes(cluster)).process
+    running().trace.note(f"{process.name}: stands still")
+    running().pause(process)
+    _later(chance, 40, lambda: running().resume(process))
+
+
+def _cut_server_from_store(cluster: Cluster, chance: random.Random) -> None:
+    client = chance.choice(cluster.servers).client
+    client.is_cut = True
+
+    def mend() -> None:
+        client.is_cut = False
+
+    _later(chance, 30, mend)
+
+
+def _stop_store(cluster: Cluster, chance: random.Random) -> None:
+    cluster.stop_store()
+    _later(chance, 40, cluster.start_store)
+
+
+def _make_store_unreliable(cluster: Cluster, chance: random.Random) -> None:
+    faults = cluster.store_faults
+    faults.refused = chance.choice((0.0, 0.05, 0.2))
+    faults.indeterminate = chance.choice((0.0, 0.1, 0.4))
+    faults.watch_breaks = chance.choice((0.0, 0.1))
+    faults.watch_lag = chance.choice(((0.0, 0.002), (0.0, 0.5), (1.0, 4.0)))
+    faults.latency = chance.choice(((0.0, 0.002), (0.05, 0.2), (0.5, 2.0)))
+
+
+def _make_links_unreliable(cluster: Cluster, chance: random.Random) -> None:
+    faults = cluster.link_faults
+    faults.lost = chance.choice((0.0, 0.1, 0.4))
+    faults.unanswered = chance.choice((0.0, 0.1))
+    faults.repeated = chance.choice((0.0, 0.3))
+    faults.stale = chance.choice((0.0, 0.3))
+    faults.breaks = chance.choice((0.0, 0.1))
+    faults.latency = chance.choice(((0.0, 0.002), (0.0, 1.0)))
+
+
+def _compact(cluster: Cluster, chance: random.Random) -> None:
+    """Behind everybody's back, as another client of the same store may."""
+    newest = cluster.checker.revision
+    revision = chance.randint(max(1, newest - 20), max(1, newest))
+    cluster.begin(cluster.compact(revision))
+
+
+def _jump_clock(_: Cluster, chance: random.Random) -> None:
+    by = timedelta(seconds=chance.choice((-86400, -300, -5, 5, 300, 86400)))
+    running().trace.note(f"the clock jumps by {by.total_seconds():+.0f} s")
+    running().jump_wall_clock(by)
+
+
+def _fill_disk(cluster: Cluster, chance: random.Random) -> None:
+    disk = chance.choice(_nodes(cluster)).machine.disk
+    disk.is_full = True
+
+    def empty() -> None:
+        disk.is_full = False
+
+    _later(chance, 30, empty)
+
+
+def _busy_runtime(cluster: Cluster, chance: random.Random) -> None:
+    machine = chance.choice(_nodes(cluster)).machine
+    machine.is_busy = True
+
+    def answer() -> None:
+        machine.is_busy = False
+
+    _later(chance, 15, answer)
+
+
+BLOWS: tuple[Callable[[Cluster, random.Random], None], ...] = (
+    _kill_agent_at_a_step,
+    _kill_server_at_a_step,
+    _cut_power,
+    _cut_off_machines,
+    _pause_server,
+    _pause_agent,
+    _cut_server_from_store,
+    _stop_store,
+    _make_store_unreliable,
+    _make_links_unreliable,
+    _compact,
+    _jump_clock,
+    _fill_disk,
+    _busy_runtime,
+)
+
+
+def _nodes(cluster: Cluster) -> list[Node]:
+    return list(cluster.nodes.values())
+
+
+def _later(chance: random.Random, seconds: float, mend: Callable[[], None]) -> None:
+    running().call_later(chance.uniform(0.5, seconds), mend)
+
+
+def _revive(node: Node) -> None:
+    if node.machine.is_on and not node.is_agent_up:
+        node.start_agent()
+
+
+def _restart(cluster: Cluster, server: Server) -> None:
+    if not server.is_up:
+        cluster.start_server(server.name)
+
+
+def _power_on(cluster: Cluster, node: Node) -> None:
+    if not node.machine.is_on:
+        cluster.boot_machine(node.name)
+
+
+# --- wishes -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Wishes:
+    """People who ask for one thing after another while everything burns."""
+
+    cluster: Cluster
+    _units: dict[str, Requirements] = field(default_factory=dict)
+    _texts: int = 0
+
+    async def begin(self) -> None:
+        """A few units of every kind, and some that fail by their nature."""
+        cluster = self.cluster
+        cluster.behave("bad*", Behaviour(fails_to_start=True))
+        cluster.behave("hang*", Behaviour(hangs=True))
+        cluster.behave("crash*", Behaviour(crashes_after=timedelta(seconds=7)))
+        cluster.behave("broken*", Behaviour(install_error="the simulated systemd does not like it"))
+        cluster.behave("slow*", Behaviour(stop_takes=timedelta(seconds=4)))
+        self._units = {
+            "web@1.service": Requirements(conflicts=("web@*.service",)),
+            "web@2.service": Requirements(conflicts=("web@*.service",)),
+            "log@1.service": Requirements(machine_of=(UnitName("web@1.service"),)),
+            "big.service": Requirements(memory_bytes=5 << 30),
+            "other.service": Requirements(memory_bytes=5 << 30),
+            "port.service": Requirements(ports=(80,)),
+            "gateway.service": Requirements(ports=(80,)),
+            "ssd.service": Requirements(metadata=(Condition("disk", Operator.EQUAL, ("ssd",)),)),
+            "everywhere.service": Requirements(is_global=True),
+            "bad.service": Requirements(),
+            "hang.service": Requirements(),
+            "crash.service": Requirements(),
+            "broken.service": Requirements(),
+            "slow.service": Requirements(),
+        }
+        for name, requirements in self._units.items():
+            await self._ask(partial(self._submit, name, requirements))
+
+    async def one_more(self) -> None:
+        chance = running().stream(f"wish {running().steps}")
+        name = chance.choice(sorted(self._units))
+        wish = chance.choice(("text", "restart", "loaded", "inactive", "launched", "destroy"))
+        match wish:
+            case "text" | "launched":
+                await self._ask(partial(self._submit, name, self._units[name]))
+            case "restart":
+                await self._ask(partial(self.cluster.restart, name))
+            case "destroy":
+                await self._ask(partial(self.cluster.destroy, name))
+            case _:
+                await self._ask(partial(self.cluster.want, name, wish))
+
+    async def _submit(self, name: str, requirements: Requirements) -> None:
+        self._texts += 1
+        text = f"[Service]\nExecStart=/bin/{name} {self._texts % 3}\n"
+        await self.cluster.submit(name, text=text, requirements=requirements)
+
+    async def _ask(self, wish: Callable[[], Awaitable[None]]) -> None:
+        """What is refused now is not asked again."""
+        with suppress(Temporary, NotFound):
+            await wish()
