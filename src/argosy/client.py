@@ -308,13 +308,12 @@ class Stream(Generic[T]):
 
     def __init__(
         self,
-        connection: http.client.HTTPConnection,
+        sock: socket.socket,
         response: http.client.HTTPResponse,
         parse: Callable[[Iterator[bytes]], Iterator[T]],
         timeout_seconds: float | None,
     ) -> None:
-        self._connection = connection
-        self._socket = connection.sock
+        self._socket = sock
         self._response = response
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._closed = False
@@ -339,7 +338,7 @@ class Stream(Generic[T]):
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._response.close()
-        self._connection.close()
+        self._socket.close()
 
     def _lines(self) -> Iterator[bytes]:
         rest = b""
@@ -576,6 +575,8 @@ class Client:
         timeout_seconds: float | None,
     ) -> Stream[T]:
         connection = self._connect()
+        # The connection forgets its socket once it knows that the answer is the last; the stream still needs it.
+        sock: socket.socket = connection.sock
         try:
             response = self._send(connection, "GET", path, query, None)
             if response.status != http.HTTPStatus.OK:
@@ -583,7 +584,7 @@ class Client:
         except BaseException:
             connection.close()
             raise
-        return Stream(connection, response, parse, timeout_seconds)
+        return Stream(sock, response, parse, timeout_seconds)
 
     def _connect(self) -> http.client.HTTPConnection:
         at = self.endpoint

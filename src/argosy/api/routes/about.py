@@ -51,7 +51,7 @@ async def stop_cluster(api: Api, body: StopRequest) -> Stopping:
     if api.services.on_stop is None:
         raise Unsupported(
             "this server is not one of `argosy up`",
-            hint="stop it where it was started: systemctl stop argosy-server",
+            hint="stop it where it was started",
         )
     api.services.on_stop()
     return Stopping(message="stopping")
