@@ -1,0 +1,162 @@
+"""Shows how units come to where they are wanted, one line for each.
+
+On a terminal the lines are rewritten in place; elsewhere (a pipe, CI) each change is a line of its own. `finish` leaves the
+result in either case, with the cause and the last output of what failed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TextIO
+
+from argosy.cli import explanations, terminal
+from argosy.cli.judging import Outcome, Verdict
+from argosy.cli.terminal import Style
+
+TAIL_LINES = 10
+"""How much of a failed unit's last output is shown."""
+
+_SIGNS: Mapping[Outcome, tuple[str, str]] = {
+    Outcome.DONE: ("✓", "ok"),
+    Outcome.FAILED: ("✗", "failed"),
+    Outcome.PENDING: ("!", "no place"),
+    Outcome.WAITING: ("·", "waiting"),
+}
+_COLOURS: Mapping[Outcome, str] = {
+    Outcome.DONE: "green",
+    Outcome.FAILED: "red",
+    Outcome.PENDING: "yellow",
+    Outcome.WAITING: "dim",
+}
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class Progress:
+    """A display of units on one stream."""
+
+    def __init__(
+        self,
+        names: list[str],
+        *,
+        style: Style,
+        machine_name: Callable[[str], str],
+        stream: TextIO | None = None,
+        is_live: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """is_live: rewrite lines; by default on a terminal."""
+        self._stream = stream or sys.stdout
+        self._names = names
+        self._width = max(map(len, names), default=0)
+        self._style = style
+        self._machine_name = machine_name
+        self._is_live = terminal.is_terminal(self._stream) if is_live is None else is_live
+        self._has_signs = (self._stream.encoding or "").lower().replace("-", "") == "utf8"
+        self._clock = clock
+        self._began = clock()
+        self._verdicts: dict[str, Verdict] = {}
+        self._changed_at: dict[str, float] = {}
+        self._drawn = 0
+        """Lines on the terminal that are to be rewritten."""
+
+    def observe(self, name: str, verdict: Verdict) -> None:
+        """A unit's verdict changed."""
+        before = self._verdicts.get(name)
+        self._verdicts[name] = verdict
+        self._changed_at[name] = self._clock()
+        if not self._is_live and (before is None or before.text != verdict.text):
+            self._write(self._line(name, verdict, "") + "\n")
+            if verdict.outcome is Outcome.PENDING:
+                self._write("".join(line + "\n" for line in self._details(verdict)))
+            self._stream.flush()
+
+    def tick(self) -> None:
+        """Let the display move; call it some times a second."""
+        if self._is_live:
+            self._draw(self._live_lines())
+
+    def finish(self) -> None:
+        """Leave the last word about each unit."""
+        if self._is_live:
+            self._draw([])
+        for name in self._names:
+            verdict = self._verdicts.get(name)
+            if verdict is None:
+                continue
+            if self._is_live:
+                self._write(self._line(name, verdict, self._took(name)) + "\n")
+            if self._is_live or verdict.outcome is not Outcome.PENDING:
+                self._write("".join(line + "\n" for line in self._details(verdict)))
+        self._stream.flush()
+
+    def _live_lines(self) -> list[str]:
+        rows, columns = self._size()
+        shown = [name for name in self._names if name in self._verdicts]
+        if len(shown) > rows:
+            # What is done is the least interesting; the sentence at the end counts it.
+            shown = [n for n in shown if self._verdicts[n].outcome is not Outcome.DONE][: rows - 1]
+        lines = [self._fitting(name, columns) for name in shown]
+        if len(shown) < len(self._names):
+            done = sum(one.outcome is Outcome.DONE for one in self._verdicts.values())
+            lines.append(f"{done} of {len(self._names)} done")
+        return lines
+
+    def _fitting(self, name: str, columns: int) -> str:
+        verdict = self._verdicts[name]
+        room = columns - self._width - 14
+        text = terminal.shortened(terminal.printable(verdict.text), max(room, 10))
+        return self._line(name, Verdict(verdict.outcome, text), self._took(name))
+
+    def _line(self, name: str, verdict: Verdict, took: str) -> str:
+        sign = self._sign(verdict.outcome)
+        colour = _COLOURS[verdict.outcome]
+        text = terminal.printable(verdict.text)
+        if verdict.outcome in (Outcome.FAILED, Outcome.PENDING):
+            text = self._style.paint(text, colour)
+        line = f"{self._style.paint(sign, colour)} {name.ljust(self._width)}  {text}"
+        return f"{line}  {self._style.dim(took)}" if took else line
+
+    def _sign(self, outcome: Outcome) -> str:
+        if not self._has_signs:
+            return _SIGNS[outcome][1].ljust(8)
+        if outcome is Outcome.WAITING and self._is_live:
+            return _SPINNER[int(self._clock() * 10) % len(_SPINNER)]
+        return _SIGNS[outcome][0]
+
+    def _took(self, name: str) -> str:
+        is_waiting = self._verdicts[name].outcome is Outcome.WAITING
+        until = self._clock() if is_waiting else self._changed_at[name]
+        return f"{until - self._began:.1f}s"
+
+    def _details(self, verdict: Verdict) -> list[str]:
+        if verdict.explanation is not None:
+            found = explanations.lines(verdict.explanation, self._machine_name)
+            return [f"    {terminal.printable(line)}" for line in found]
+        if verdict.outcome is Outcome.DONE or verdict.row is None:
+            return []
+        return tail_lines(verdict.row["last_lines"], self._style)
+
+    def _draw(self, lines: list[str]) -> None:
+        up = f"\x1b[{self._drawn}F" if self._drawn else ""
+        self._write(up + "\x1b[J" + "".join(line + "\n" for line in lines))
+        self._drawn = len(lines)
+        self._stream.flush()
+
+    def _size(self) -> tuple[int, int]:
+        size = shutil.get_terminal_size()
+        return max(size.lines - 2, 3), size.columns
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+
+
+def tail_lines(output: list[str], style: Style) -> list[str]:
+    """The end of a unit's output, set apart by a bar."""
+    bar = style.dim("|")
+    return [
+        f"    {bar} {terminal.output_line(line, has_colour=style.has_colour)}"
+        for line in output[-TAIL_LINES:]
+    ]
