@@ -16,7 +16,7 @@ from project.tree import ROOT, SOURCE, modules
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LAYERS, PURE = PROJECT["tool"]["importlinter"]["contracts"]
 
-ONE_HOME = {"sqlite3": "argosy.store", "uvicorn": "argosy.daemon", "rich": "argosy.cli"}
+ONE_HOME = {"sqlite3": "argosy.store", "uvicorn": "argosy.api", "rich": "argosy.cli"}
 """Third-party or embedded engines that one part of Argosy alone may know."""
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from argosy.cli.main import VERBS
 from project.tree import ROOT, SOURCE, files, named, pages
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^(?:    |\t).*$|^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 FILE_IN_PROSE = re.compile(r"`([\w@./-]*[\w@-]\.(?:py|md|toml|txt)|(?:[\w-]+/)+)`")
-TO_BE_WRITTEN = "NAME"
-"""A path with this word is a pattern, not a file."""
+PATTERN = re.compile(r"\b[A-Z]{4,}\.(?!md)")
+"""A word in capitals stands for any: `cli/VERB.py` is a pattern, not a file."""
 
 every_page = pytest.mark.parametrize("page", pages(), ids=named)
 
@@ -62,7 +63,7 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     missing = [
         name
         for name in FILE_IN_PROSE.findall(text_of(page))
-        if TO_BE_WRITTEN not in name and not any((place / name).exists() for place in places)
+        if not PATTERN.search(name) and not any((place / name).exists() for place in places)
     ]
     assert missing == []
 
@@ -73,7 +74,25 @@ def test_make_targets_that_a_page_shows_exist(page: Path) -> None:
     assert commands(page, "make") <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
 
 
-@pytest.mark.parametrize("index", [ROOT / "docs/README.md", ROOT / "docs/design/README.md"], ids=named)
+@every_page
+def test_verbs_that_a_page_shows_exist(page: Path) -> None:
+    verbs = {verb for group in VERBS.values() for verb in group}
+    assert commands(page, "argosy") <= verbs
+
+
+def test_the_examples_are_listed() -> None:
+    listed = {path.name for path, _ in targets(ROOT / "examples/README.md")}
+    there = {
+        path.relative_to(ROOT / "examples").parts[0]
+        for path in files()
+        if ROOT / "examples" in path.parents
+    }
+    assert there - {"README.md"} == listed
+
+
+@pytest.mark.parametrize(
+    "index", [ROOT / "docs/README.md", ROOT / "docs/design/README.md"], ids=named
+)
 def test_every_page_of_a_directory_is_in_its_index(index: Path) -> None:
     there = {page for page in pages() if index.parent in page.parents and page != index}
     seen: set[Path] = set()
