@@ -7,6 +7,7 @@ are judged by `app.py` on top of this.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -22,6 +23,7 @@ from argosy.model.traffic import TrafficSpec
 from argosy.model.unit import Requirements
 from argosy.units import (
     announce,
+    container,
     fleet,
     health,
     loading,
@@ -98,29 +100,44 @@ def check(file: str, data: bytes) -> Checked:
     file: its name without directories, `web@.service` or `web.container`; the unit has the same name.
     """
     text = UnitText.parse(data, file=file)
-    problems = Problems(file)
-    problems.extend(text.diagnostics)
     try:
         name = names.parse(names.unit_of_file(file))
     except Invalid as fault:
+        problems = Problems(file)
+        problems.extend(text.diagnostics)
         problems.error(1, 1, fault.message, hint=fault.hint)
-        name = None
-    needs, specs, description = Requirements(), Specs(), ""
-    if name is not None:
-        # Errors in the text itself hide what follows from them: an invalid line is a missing line.
-        if not any(found.is_error for found in text.diagnostics):
-            loading.check(text, name, problems)
-        _check_foreign_sections(text, problems)
-        needs, specs = _read_sections(text, name, problems)
-        description = _description(text, name)
+        return Checked(
+            file=file,
+            name=None,
+            text=text,
+            digest=digest_of(data),
+            requirements=Requirements(),
+            specs=Specs(),
+            description="",
+            diagnostics=problems.sorted(),
+        )
+    return check_as(text, name)
+
+
+def check_as(text: UnitText, name: NameParts) -> Checked:
+    """Understand a text under a name that need not be its file's: an instance is its template's text."""
+    problems = Problems(text.file)
+    problems.extend(text.diagnostics)
+    # Errors in the text itself hide what follows from them: an invalid line is a missing line.
+    if not any(found.is_error for found in text.diagnostics):
+        loading.check(text, name, problems)
+    if container.is_container(text):
+        container.check(text, name, problems)
+    _check_foreign_sections(text, problems)
+    needs, specs = _read_sections(text, name, problems)
     return Checked(
-        file=file,
-        name=name.full if name is not None else None,
+        file=text.file,
+        name=name.full,
         text=text,
-        digest=digest_of(data),
+        digest=digest_of(bytes(text)),
         requirements=needs,
         specs=specs,
-        description=description,
+        description=_description(text, name),
         diagnostics=problems.sorted(),
     )
 
@@ -130,7 +147,7 @@ def digest_of(data: bytes) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest())
 
 
-def raise_for_errors(diagnostics: tuple[Diagnostic, ...]) -> None:
+def raise_for_errors(diagnostics: Iterable[Diagnostic]) -> None:
     """Raises Invalid with the errors among these as its `problems`, when there are any."""
     errors = [str(found) for found in diagnostics if found.is_error]
     if errors:

@@ -59,6 +59,7 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 EXCERPT_WIDTH = 100
+LONGEST_MESSAGE = 400
 
 
 class Problems:
@@ -84,14 +85,23 @@ class Problems:
     def _add(self, severity: Severity, line: int, column: int, message: str, hint: str) -> None:
         self._found.append(
             Diagnostic(
-                file=self.file,
+                file=printable(self.file),
                 line=line,
                 column=column,
                 severity=severity,
-                message=message,
-                hint=hint,
+                message=printable(message),
+                hint=printable(hint),
             )
         )
+
+
+def printable(text: str) -> str:
+    """The text as one line that is safe on a terminal and in a log: `?` for what cannot be printed, and no longer than
+    anybody reads.
+    """
+    if len(text) > LONGEST_MESSAGE:
+        text = text[: LONGEST_MESSAGE - 3] + "..."
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def did_you_mean(word: str, candidates: Collection[str], *, cutoff: float = 0.6) -> str:

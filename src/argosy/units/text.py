@@ -28,6 +28,7 @@ MAX_BYTES = 1024 * 1024
 BLANKS = " \t"
 
 _LINE_END = re.compile(r"\r\n|\n\r|\n|\r")
+_RAW_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n\r|\n|\r|\Z)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _BOM = "\ufeff"
 _NOT_UTF8 = re.compile(
@@ -127,6 +128,10 @@ class UnitText:
 
     def __bytes__(self) -> bytes:
         return self.data
+
+    def raw_lines(self) -> list[bytes]:
+        """The file's lines with their ends, as positions count them; together they are the file."""
+        return [line for line in _RAW_LINE.findall(self.data) if line]
 
     @property
     def sections(self) -> tuple[str, ...]:
