@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from argosy.client import MachineView
-from argosy.units import names
+from argosy.client import MachineView, UnitView
+from argosy.errors import Invalid, NotFound
+from argosy.units import globs, names
 
 SHORT_ID = 8
 
@@ -44,3 +45,41 @@ class MachineNames:
 
     def id_only(self, machine_id: str) -> str:
         return machine_id if self._full else f"{machine_id[:SHORT_ID]}..."
+
+
+def machine_id(machines: Sequence[MachineView], word: str) -> str:
+    """The machine that a word means: the beginning of an id, an address or a host name. Raises Invalid, NotFound."""
+    found = [
+        machine["id"]
+        for machine in machines
+        if machine["id"].startswith(word) or word in (machine["address"], machine["hostname"])
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join(one[:SHORT_ID] for one in found[:5])
+        raise Invalid(
+            f"{names.shown(word)} may mean {len(found)} machines: {shown}",
+            hint="give more of the id: argosy list-machines --full",
+        )
+    raise NotFound(f"there is no machine {names.shown(word)}", hint="argosy list-machines")
+
+
+def missing(units: Sequence[UnitView], words: Iterable[str]) -> list[str]:
+    """Those of the words, full names and globs, that none of the units is meant by."""
+    found = {unit["name"] for unit in units}
+    return [
+        word
+        for word in words
+        if word not in found
+        and not (is_glob(word) and any(globs.matches(word, name) for name in found))
+    ]
+
+
+def not_found(words: Sequence[str]) -> NotFound:
+    """What to raise about `missing` words."""
+    shown = ", ".join(names.shown(word)[1:-1] for word in words[:5])
+    more = f" and {len(words) - 5} more" if len(words) > 5 else ""
+    return NotFound(
+        f"no unit of the cluster is called or matches {shown}{more}", hint="argosy list-unit-files"
+    )
