@@ -29,6 +29,8 @@ RESERVE_BYTES = 4 << 20
 """Disk space kept aside, so that deletions still work when the disk is full."""
 VACUUM_PAGES = 256
 """How many free pages go back to the file system with each commit while the disk is full."""
+BUSY_SECONDS = 1.0
+"""How long another program may hold the file at opening; our own servers are kept apart by the lock."""
 POSITION_BITS = 20
 """A row's id is its revision and its position in that revision: order, uniqueness and lookup without another index."""
 
@@ -181,7 +183,9 @@ def open_store(path: Path) -> tuple[StoreFile, Index, list[tuple[int, str]]]:
         _create(path)
     _check_header(path)
     try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
         try:
             _configure(db)
             index, leftovers = _load(db)
