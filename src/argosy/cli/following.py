@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=_duration,
+        type=duration,
         default=TIMEOUT_SECONDS,
         metavar="TIME",
         help="wait at most so long: 90, 90s, 5min (default 60s)",
@@ -162,7 +162,7 @@ def _ignore(name: str, verdict: Verdict) -> None:
     """JSON is printed once, at the end."""
 
 
-def _duration(text: str) -> float:
+def duration(text: str) -> float:
     number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
     scale = _SCALE.get(text[len(number) :] or "s")
     try:

@@ -60,6 +60,19 @@ def run(args: argparse.Namespace) -> int:
     return exits.DONE
 
 
+def follow_logs(
+    client: Client, names: Sequence[str], args: argparse.Namespace, *, lines: int
+) -> None:
+    """Print the units' last `lines` lines and go on with what comes, until the server ends it: for verbs that end in
+    following. Raises ServerUnreachable when the server goes away.
+    """
+    show = Printer([unit["name"] for unit in client.units(names)], args)
+    with client.logs(names, lines=lines, follow=True) as stream:
+        for line in stream:
+            show(line)
+            sys.stdout.flush()
+
+
 class Printer:
     """Prints log lines, with the unit's name before each when there are several units."""
 
