@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from argosy.api.schemas import (
@@ -22,7 +22,7 @@ from argosy.api.schemas import (
 from argosy.errors import Invalid
 from argosy.model.ids import Digest, UnitName
 from argosy.model.unit import DesiredState, Requirements
-from argosy.units import check, names
+from argosy.units import check, names, together
 from argosy.units.check import Checked
 from argosy.units.diagnostics import Diagnostic, Problems
 
@@ -51,10 +51,13 @@ class Submission:
     warnings: tuple[str, ...]
 
 
-async def check_submission(request: SubmitRequest) -> Submission:
-    """Raises Invalid with a problem per error, in the order of the units."""
+async def check_submission(request: SubmitRequest, *, known: Collection[UnitName]) -> Submission:
+    """Raises Invalid with a problem per error, in the order of the units.
+
+    known: units of the cluster, to which the submitted ones may refer.
+    """
     checked = await _check_each(request.units)
-    found = _judge(checked)
+    found = _judge(checked, known)
     found += [
         d for unit, one in zip(request.units, checked, strict=True) for d in _wishes(unit, one)
     ]
@@ -65,9 +68,9 @@ async def check_submission(request: SubmitRequest) -> Submission:
     )
 
 
-async def verify(request: VerifyRequest) -> Diagnostics:
+async def verify(request: VerifyRequest, *, known: Collection[UnitName]) -> Diagnostics:
     """What would be said about the units, had they been submitted: errors and warnings, file by file."""
-    found = _judge(await _check_each(request.units))
+    found = _judge(await _check_each(request.units), known)
     return Diagnostics(
         diagnostics=tuple(
             DiagnosticView(
@@ -105,17 +108,28 @@ def _text(unit: SubmittedUnit | VerifiedUnit) -> bytes:
         raise Invalid(f"{unit.name!a}: text_base64 is not base64: {problem}") from None
 
 
-def _judge(checked: Sequence[Checked]) -> list[Diagnostic]:
-    """What is said about each, and about them together."""
-    found = [diagnostic for one in checked for diagnostic in one.diagnostics]
-    first: dict[UnitName, str] = {}
+def _judge(checked: Sequence[Checked], known: Collection[UnitName]) -> list[Diagnostic]:
+    """What is said about each, and if each is right, about them together."""
+    # Instances of one template have one text: what is said of it is said once.
+    said: dict[tuple[Digest, int, int, str], Diagnostic] = {}
     for one in checked:
-        if one.name is None:
-            continue
-        other = first.setdefault(one.name, one.file)
-        if other is not one.file:
+        for diagnostic in one.diagnostics:
+            place = (one.digest, diagnostic.line, diagnostic.column, diagnostic.message)
+            said.setdefault(place, diagnostic)
+    found = [*said.values(), *_twice(checked)]
+    if not any(diagnostic.is_error for diagnostic in found):
+        units = {one.name: one for one in checked if one.name is not None}
+        found += together.check_together(units, known=known)
+    return found
+
+
+def _twice(checked: Sequence[Checked]) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    first: dict[UnitName, Checked] = {}
+    for one in checked:
+        if one.name is not None and first.setdefault(one.name, one) is not one:
             problems = Problems(one.file)
-            problems.error(1, 1, f"{one.name} is there twice: {other} holds it too")
+            problems.error(1, 1, f"{one.name} is submitted twice", hint="leave one of the two out")
             found += problems.sorted()
     return found
 

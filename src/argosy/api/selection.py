@@ -21,7 +21,7 @@ class Selection:
             try:
                 globs.compiled(pattern)
             except BadValue as problem:
-                problems.append(f"{pattern}: {problem}")
+                problems.append(f"{_shown(pattern)}: {problem}")
         if problems:
             raise Invalid("not every name is a name or a glob", problems=tuple(problems))
         self._patterns = tuple(patterns)
@@ -62,9 +62,13 @@ def _matching(picture: Picture, pattern: str) -> list[UnitName]:
 
 
 def _sentence(missing: Sequence[str]) -> str:
-    shown = ", ".join(ascii(name)[1:-1] for name in missing[:5])
+    shown = ", ".join(map(_shown, missing[:5]))
     more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
     return f"no unit of the cluster is called or matches {shown}{more}"
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
 
 
 def _hint(missing: str, names: Sequence[UnitName]) -> str:

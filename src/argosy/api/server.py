@@ -94,7 +94,7 @@ class Server:
             await asyncio.gather(feed, return_exceptions=True)
 
     def close(self) -> None:
-        """Let go of the sockets. `run` does it at its end."""
+        """Let go of the sockets. `run` does it at its end; a server that never ran is closed by its owner."""
         if self._unix_path is not None and self._unix_identity is not None:
             # Only our own: another server may have found ours dead and made a new one.
             if sockets.identity(self._unix_path) == self._unix_identity:

@@ -48,7 +48,8 @@ async def submit(api: Api, request: SubmitRequest) -> Submitted:
     """
     if request.prune and request.app is None:
         raise Invalid("prune needs app: it destroys those of the app's units that are not named")
-    checked = await check_submission(request)
+    known = (await api.feed.catch_up()).units.keys()
+    checked = await check_submission(request, known=known)
     for attempt in range(ATTEMPTS):
         picture = await api.feed.catch_up()
         if request.expect_revision is not None:

@@ -1,0 +1,89 @@
+"""A real server on real sockets, for tests that speak to it from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from argosy.api.cluster import open_cluster
+from argosy.api.server import Server
+from argosy.api.services import LogSource, Services
+from argosy.client import Client
+from argosy.model.ids import MachineId
+from argosy.store.memory import MemoryStore
+
+T = TypeVar("T")
+
+
+@dataclass
+class Running:
+    """A server that answers, and the store under it."""
+
+    server: Server
+    store: MemoryStore
+    path: Path
+    task: asyncio.Task[None]
+    stops: list[None]
+
+    @property
+    def client(self) -> Client:
+        return Client.find(f"unix://{self.path}")
+
+    @property
+    def tcp(self) -> Client:
+        return Client.find(self.server.endpoints[1])
+
+    @property
+    def port(self) -> int:
+        return int(self.server.endpoints[1].rpartition(":")[2])
+
+    async def call(self, work: Callable[[Client], T]) -> T:
+        """Do something with the client in a thread: it blocks, and the server is in this loop."""
+        return await asyncio.to_thread(work, self.client)
+
+    async def raw(self, data: bytes, *, tcp: bool = False) -> tuple[int, bytes]:
+        """Send exact bytes; returns the status and everything after the head. Status 0: no answer before the end."""
+        if tcp:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        else:
+            reader, writer = await asyncio.open_unix_connection(self.path)
+        writer.write(data)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]) if head else 0, body
+
+
+@asynccontextmanager
+async def running(
+    directory: Path,
+    *,
+    tcp: str = "127.0.0.1:0",
+    logs: Mapping[MachineId, LogSource] | None = None,
+) -> AsyncIterator[Running]:
+    store = MemoryStore()
+    stops: list[None] = []
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    await open_cluster(store, clock=clock)
+    services = Services(
+        store=store, clock=clock, logs=logs or {}, on_stop=lambda: stops.append(None)
+    )
+    path = directory / "private" / "argosy.sock"
+    server = Server(services, unix=path, tcp=tcp)
+    task = asyncio.create_task(server.run())
+    try:
+        yield Running(server, store, path, task, stops)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.close()
+        await store.close()
