@@ -234,6 +234,19 @@ REFUSED = {
 }
 """Keys of Quadlet that Argosy does not take, and what to do instead."""
 
+PASSED_ON = (
+    "ARGOSY_COLOUR",
+    "ARGOSY_FENCE",
+    "ARGOSY_INSTANCE",
+    "ARGOSY_MACHINE_ID",
+    "ARGOSY_MACHINE_IP",
+    "ARGOSY_RELEASE",
+    "ARGOSY_SERVICE",
+    "PORT",
+)
+"""Variables of the unit that its container gets too. Named without a value they are taken from the client's environment,
+and left out where it has none."""
+
 _SERVICE_OWNED = ("ExecStart", "ExecStop", "Type", "NotifyAccess")
 """What rendering decides itself, so that [Service] may not."""
 
@@ -300,6 +313,7 @@ def _service_section(text: UnitText, name: NameParts, engine: ContainerEngine) -
         how = "healthy" if notify == "healthy" else "container" if says_ready else "ignore"
         run += [f"--sdnotify={how}"]
         type_lines = ["Type=notify", "NotifyAccess=all"] if says_ready else []
+    run += [f"--env={variable}" for variable in PASSED_ON]
     run += _options(text, engine)
     run += _words(text, "PodmanArgs")
     run += ["--", text.last(TITLE, "Image") or "", *_words(text, "Exec")]

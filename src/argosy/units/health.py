@@ -92,8 +92,7 @@ def _port(section: Section, text: UnitText, service_port: int | None) -> int | N
         return service_port
     for entry in reversed(text.assigned("Service", "Environment")):
         try:
-            assigned = quoting.split(entry.value, escapes=quoting.Escapes.RELAXED)
-            for assignment in reversed(assigned):
+            for assignment in reversed(quoting.split(entry.value)):
                 variable, _, value = assignment.partition("=")
                 if variable == "PORT":
                     return values.port(section.expand(value))

@@ -134,19 +134,21 @@ def _check_dependencies(text: UnitText, problems: Problems) -> None:
 
 
 def _check_service(text: UnitText, problems: Problems) -> None:
+    starts: list[Entry] = []
     for key in COMMANDS:
         for entry in text.assigned("Service", key):
             try:
-                commands.read(entry.value)
+                found = commands.read(entry.value)
             except BadValue as bad:
                 problems.error(*entry.position(bad.offset), f"{key}: {bad.message}", hint=bad.hint)
+            else:
+                starts += [entry] * len(found) if key == "ExecStart" else []
     for entry in text.assigned("Service", "Environment"):
         _check_environment(entry, problems)
-    starts = text.assigned("Service", "ExecStart")
     kind = text.last("Service", "Type") or ("dbus" if text.last("Service", "BusName") else "simple")
     heading = text.heading("Service")
     line, column = (heading.line, heading.column) if heading else (1, 1)
-    if not starts and not text.last("Unit", "SuccessAction"):
+    if not text.assigned("Service", "ExecStart") and not text.last("Unit", "SuccessAction"):
         if not text.assigned("Service", "ExecStop"):
             problems.error(
                 line, column, "the service runs nothing", hint="add ExecStart=/path/to/program"
@@ -159,7 +161,7 @@ def _check_service(text: UnitText, problems: Problems) -> None:
         problems.error(
             starts[1].line,
             starts[1].column,
-            "a second ExecStart=, which only Type=oneshot may have",
+            "a second command in ExecStart, which only Type=oneshot may have",
             hint="an empty ExecStart= takes back the first",
         )
     _check_type(text, problems)
@@ -191,7 +193,7 @@ def _check_type(text: UnitText, problems: Problems) -> None:
 
 def _check_environment(entry: Entry, problems: Problems) -> None:
     try:
-        assignments = quoting.words(entry.value, escapes=quoting.Escapes.RELAXED)
+        assignments = quoting.words(entry.value)
     except BadValue as bad:
         problems.error(*entry.position(bad.offset), f"Environment: {bad.message}", hint=bad.hint)
         return

@@ -47,10 +47,10 @@ class Escapes(enum.Enum):
     """What a backslash means."""
 
     STRICT = "strict"
-    """A C escape; one that does not exist is an error. For our own sections."""
+    """A C escape; one that does not exist is an error. For our own sections, and for Environment=, of which systemd
+    ignores the rest of the line."""
     RELAXED = "relaxed"
-    """A C escape; one that does not exist stays as written, as systemd does (with a warning) for command lines and
-    Environment=."""
+    """A C escape; one that does not exist stays as written: systemd's way with command lines, after a warning."""
     VERBATIM = "verbatim"
     """A backslash: for lists of unit names, where it is part of the name (EXTRACT_RETAIN_ESCAPE)."""
 
