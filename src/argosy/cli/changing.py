@@ -1,13 +1,15 @@
-"""stop, restart, unload: one change of what is wanted of units that the cluster has, then wait for it."""
+"""stop, restart, unload: one change of what is wanted of units that the cluster has, then wait for it.
+
+Units that the verb means nothing to (a stop of one that is on no machine) are left alone, and named.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from argosy.cli import following, naming
 from argosy.cli.judging import Goal
-from argosy.client import Client, Desired
+from argosy.client import Client, Desired, UnitView
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,30 +23,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def change(args: argparse.Namespace, goal: Goal, *, desired: Desired) -> int:
+    """Lower what is wanted of the units to `desired`, and wait for the goal."""
     client = Client.find(args.endpoint)
-    touched = client.change(naming.unit_names(args.names), desired=desired)["units"]
+    units = _named(client, args)
+    # To want "loaded" of a unit that is on no machine would place it: the opposite of a stop.
+    touched = [unit["name"] for unit in units if unit["desired"] != "inactive"]
+    _say_left_alone(units, touched, args, "is on no machine: nothing to do")
+    if touched:
+        client.change(touched, desired=desired)
     return following.follow(client, following.wishes(goal, touched, ()), args)
 
 
 def restart(args: argparse.Namespace) -> int:
     client = Client.find(args.endpoint)
-    names = naming.unit_names(args.names)
-    before = client.states(names)
+    units = _named(client, args)
+    names = [unit["name"] for unit in units]
+    before = client.states(naming.unit_names(args.names))
     touched = client.change(names, restart=True)["units"]
-    passed_over(client, names, touched, args)
+    _say_left_alone(units, touched, args, "is not wanted launched: not restarted")
     wanted = following.wishes(Goal.RUNNING, touched, before, is_restart=True)
     return following.follow(client, wanted, args)
 
 
-def passed_over(
-    client: Client, names: Sequence[str], touched: Sequence[str], args: argparse.Namespace
+def _named(client: Client, args: argparse.Namespace) -> list[UnitView]:
+    """Raises NotFound when a word means no unit: whoever mistypes one name of three wants none of them changed."""
+    words = naming.unit_names(args.names)
+    units = client.units(words)
+    if missing := naming.missing(units, words):
+        raise naming.not_found(missing)
+    return units
+
+
+def _say_left_alone(
+    units: list[UnitView], touched: list[str], args: argparse.Namespace, why: str
 ) -> None:
-    """Say which of the units were left alone because nobody wants them to run."""
-    if args.json:
-        return
-    for unit in client.units(names):
-        if unit["name"] not in touched:
-            print(
-                f"{unit['name']} is wanted {unit['desired']}, not launched: not restarted; "
-                f"start it: argosy start {unit['name']}"
-            )
+    if not args.json:
+        for unit in units:
+            if unit["name"] not in touched:
+                print(f"{unit['name']} {why}; to start it: argosy start {unit['name']}")

@@ -1,0 +1,56 @@
+"""Take units out of the cluster: they are stopped, and their texts are forgotten.
+
+A glob in quotes means units of the cluster, never local files: argosy destroy 'web@*'. It shows what it matches and asks
+first; --yes answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from argosy.cli import exits, following, naming
+from argosy.cli.judging import Goal
+from argosy.client import Client
+from argosy.errors import Invalid
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="units of the cluster; globs in quotes"
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    following.add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    client = Client.find(args.endpoint)
+    words = naming.unit_names(args.names)
+    if any(map(naming.is_glob, words)):
+        units = client.units(words)
+        if missing := naming.missing(units, words):
+            raise naming.not_found(missing)
+        # Exactly what was shown is destroyed, whatever else has come to match meanwhile.
+        words = [unit["name"] for unit in units]
+        if not args.yes and not _is_agreed(words, args):
+            print("Nothing was destroyed.")
+            return exits.DONE
+    touched = client.destroy(words)["units"]
+    return following.follow(client, following.wishes(Goal.UNLOADED, touched, ()), args)
+
+
+def _is_agreed(names: list[str], args: argparse.Namespace) -> bool:
+    if args.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Invalid(
+            f"this would destroy {len(names)} units, and there is nobody to ask",
+            hint="add --yes when that is what you want",
+        )
+    print("This destroys:")
+    for name in names:
+        print(f"  {name}")
+    count = "this unit" if len(names) == 1 else f"these {len(names)} units"
+    try:
+        answer = input(f"Destroy {count}? [y/N] ")
+    except EOFError:
+        return False
+    return answer.strip().lower() in ("y", "yes")
