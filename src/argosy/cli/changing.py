@@ -39,7 +39,7 @@ def restart(args: argparse.Namespace) -> int:
     units = _named(client, args)
     names = [unit["name"] for unit in units]
     before = client.states(naming.unit_names(args.names))
-    touched = client.change(names, restart=True)["units"]
+    touched = client.change(names, restart=True)["units"] if names else []
     _say_left_alone(units, touched, args, "is not wanted launched: not restarted")
     wanted = following.wishes(Goal.RUNNING, touched, before, is_restart=True)
     return following.follow(client, wanted, args)
@@ -51,7 +51,7 @@ def _named(client: Client, args: argparse.Namespace) -> list[UnitView]:
     units = client.units(words)
     if missing := naming.missing(units, words):
         raise naming.not_found(missing)
-    return units
+    return naming.without_templates(units, words)
 
 
 def _say_left_alone(

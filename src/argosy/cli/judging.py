@@ -191,7 +191,8 @@ def _stopped(rows: Mapping[str, StateView], machine_name: Callable[[str], str]) 
         if row["active"] not in ("inactive", "failed"):
             text = f"{row['active']} ({row['sub']}) on {machine_name(machine)}"
             return Verdict(Outcome.WAITING, text, row)
-    return Verdict(Outcome.DONE, "stopped")
+    causes_found = [causes.cause(row) for row in rows.values() if row["active"] == "failed"]
+    return Verdict(Outcome.DONE, "; ".join(["stopped", *causes_found[:1]]))
 
 
 def _unloaded(

@@ -1,19 +1,25 @@
 """List units that are on machines, one line for each unit and machine.
 
-NAME may be a glob of the cluster's units, in quotes: argosy list-units 'web@*'.
+NAME may be a glob of the cluster's units, in quotes: argosy list-units 'web@*'. Among the fields, `hash` is of the text
+that the cluster has, and `version` of what the machine has: text and variables.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from argosy.cli import exits, moments, naming, terminal
 from argosy.cli.table import Column, Table
 from argosy.client import Client, StateView
 
 
-def _table(machine_name: naming.MachineNames) -> Table[StateView]:
+def _table(
+    machine_name: naming.MachineNames, hashes: Mapping[str, str] = MappingProxyType({})
+) -> Table[StateView]:
+    """hashes: of the units' texts in the cluster, by name."""
     now = moments.now()
     return Table(
         {
@@ -26,7 +32,8 @@ def _table(machine_name: naming.MachineNames) -> Table[StateView]:
             "pid": Column(lambda row: str(row["main_pid"] or "")),
             "result": Column(lambda row: row["result"]),
             "restarts": Column(lambda row: str(row["restarts"])),
-            "hash": Column(lambda row: (row["digest"] or "")[:7]),
+            "hash": Column(lambda row: hashes.get(row["name"], "")[:7]),
+            "version": Column(lambda row: (row["digest"] or "")[:7]),
         },
         default=("unit", "machine", "active", "sub"),
     )
@@ -49,5 +56,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(rows))
         return exits.DONE
     machine_name = naming.MachineNames(client.machines(), full=args.full)
-    _table(machine_name).print(rows, args, terminal.style(args))
+    hashes = {}
+    if "hash" in (args.fields or ""):
+        hashes = {unit["name"]: unit["digest"] for unit in client.units()}
+    _table(machine_name, hashes).print(rows, args, terminal.style(args))
     return exits.DONE

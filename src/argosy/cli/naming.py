@@ -76,6 +76,15 @@ def missing(units: Sequence[UnitView], words: Iterable[str]) -> list[str]:
     ]
 
 
+def is_template(name: str) -> bool:
+    return "@." in name
+
+
+def without_templates(units: Iterable[UnitView], words: Sequence[str]) -> list[UnitView]:
+    """The units but templates, unless a word names one: templates cannot run, so 'web@*' means the instances."""
+    return [unit for unit in units if unit["name"] in words or not is_template(unit["name"])]
+
+
 def not_found(words: Sequence[str]) -> NotFound:
     """What to raise about `missing` words."""
     shown = ", ".join(names.shown(word)[1:-1] for word in words[:5])

@@ -1,7 +1,7 @@
 """Shows how units come to where they are wanted, one line for each.
 
-On a terminal the lines are rewritten in place; elsewhere (a pipe, CI) each change is a line of its own. `finish` leaves the
-result in either case, with the cause and the last output of what failed.
+On a terminal the lines are rewritten in place; elsewhere (a pipe, CI) each change that lasts is a line of its own.
+`finish` leaves the result in either case, with the cause and the last output of what failed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from argosy.cli.terminal import Style
 
 TAIL_LINES = 10
 """How much of a failed unit's last output is shown."""
+
+LASTS_SECONDS = 1.0
+"""What a unit is waiting for is told, where lines cannot be rewritten, once it has taken so long."""
 
 _SIGNS: Mapping[Outcome, tuple[str, str]] = {
     Outcome.DONE: ("✓", "ok"),
@@ -59,38 +62,46 @@ class Progress:
         self._began = clock()
         self._verdicts: dict[str, Verdict] = {}
         self._changed_at: dict[str, float] = {}
+        self._told: dict[str, str] = {}
+        """What was last said of a unit that is not shown live."""
         self._drawn = 0
         """Lines on the terminal that are to be rewritten."""
 
     def observe(self, name: str, verdict: Verdict) -> None:
         """A unit's verdict changed."""
-        before = self._verdicts.get(name)
         self._verdicts[name] = verdict
         self._changed_at[name] = self._clock()
-        if not self._is_live and (before is None or before.text != verdict.text):
-            self._write(self._line(name, verdict, "") + "\n")
-            if verdict.outcome is Outcome.PENDING:
-                self._write("".join(line + "\n" for line in self._details(verdict)))
-            self._stream.flush()
 
     def tick(self) -> None:
         """Let the display move; call it some times a second."""
         if self._is_live:
             self._draw(self._live_lines())
+        else:
+            lasting = [name for name in self._names if self._lasts(name)]
+            self._tell(lasting)
 
     def finish(self) -> None:
         """Leave the last word about each unit."""
         if self._is_live:
             self._draw([])
-        for name in self._names:
-            verdict = self._verdicts.get(name)
-            if verdict is None:
-                continue
-            if self._is_live:
-                self._write(self._line(name, verdict, self._took(name)) + "\n")
-            if self._is_live or verdict.outcome is not Outcome.PENDING:
-                self._write("".join(line + "\n" for line in self._details(verdict)))
+        self._tell([name for name in self._names if name in self._verdicts])
+
+    def _tell(self, names: list[str]) -> None:
+        for name in names:
+            verdict = self._verdicts[name]
+            if self._told.get(name) != verdict.text:
+                self._told[name] = verdict.text
+                took = self._took(name) if self._is_live else ""
+                lines = [self._line(name, verdict, took), *self._details(verdict)]
+                self._write("".join(line + "\n" for line in lines))
         self._stream.flush()
+
+    def _lasts(self, name: str) -> bool:
+        """Whether a verdict has stood long enough to be worth a line; most pass in milliseconds."""
+        if name not in self._verdicts:
+            return False
+        held_for = self._clock() - self._changed_at[name]
+        return held_for >= min(self._verdicts[name].stands_after_seconds, LASTS_SECONDS)
 
     def _live_lines(self) -> list[str]:
         rows, columns = self._size()

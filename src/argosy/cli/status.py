@@ -13,7 +13,7 @@ from datetime import datetime
 
 from argosy.cli import causes, exits, explanations, moments, naming, terminal
 from argosy.cli.terminal import Style
-from argosy.client import Client, StateView, UnitView, Why
+from argosy.client import Client, LogLine, StateView, UnitView, Why
 
 LABEL = 9
 OUTPUT_LINES = 10
@@ -118,11 +118,12 @@ def _output(client: Client, why: Why, lines: int, style: Style) -> list[str]:
     if lines <= 0 or not why["statuses"]:
         return []
     with client.logs([why["unit"]["name"]], lines=lines) as stream:
-        return [
-            f"  {style.dim(moments.clock(line['at']))} "
-            + terminal.output_line(line["text"], has_colour=style.has_colour)
-            for line in stream
-        ]
+        return [f"  {style.dim(moments.clock(line['at']))} {_text(line, style)}" for line in stream]
+
+
+def _text(line: LogLine, style: Style) -> str:
+    text = terminal.output_line(line["text"], has_colour=style.has_colour)
+    return style.dim(f"-- {text}") if line["stream"] == "argosy" else text
 
 
 def _next_step(why: Why) -> list[str]:
@@ -132,7 +133,7 @@ def _next_step(why: Why) -> list[str]:
         return [f"  -> argosy logs {name}; then argosy start {name}"]
     if why["explanation"]:
         return [f"  -> argosy why {name}"]
-    if "@." in name:
+    if naming.is_template(name):
         return [f"  -> a template; start an instance: argosy start {name.replace('@.', '@1.')}"]
     if unit["desired"] != "launched":
         return [f"  -> argosy start {name}"]
@@ -160,7 +161,10 @@ def _overview(client: Client, args: argparse.Namespace) -> int:
     else:
         style = terminal.style(args)
         running = {row["name"] for row in states if row["active"] == "active"}
-        print(f"{_count(machines, 'machine')}, {_count(units, 'unit')}: {len(running)} running")
+        templates = sum(naming.is_template(unit["name"]) for unit in units)
+        counts = [_count(len(machines), "machine"), _count(len(units) - templates, "unit")]
+        counts += [_count(templates, "template")] if templates else []
+        print(f"{', '.join(counts)}; {len(running)} running")
         _name("failed", failed, "red", style)
         _name("without a machine", pending, "yellow", style)
         _name("absent machines", [one[: naming.SHORT_ID] for one in absent], "red", style)
@@ -188,5 +192,5 @@ def _overview_step(
     return "  -> argosy list-units" if units else "  -> argosy up DIR, or argosy start FILE"
 
 
-def _count(things: Sequence[object], word: str) -> str:
-    return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")

@@ -136,4 +136,4 @@ def named(client: Client, meant: Meant) -> list[UnitView]:
         if sources.is_directory(f"./{stem}"):
             problem.hint = f"for the directory, add a slash: {stem}/"
         raise problem
-    return found
+    return naming.without_templates(found, meant.named)

@@ -59,7 +59,7 @@ def _places(why: Why, machine_name: naming.MachineNames, style: Style) -> Iterat
 
 def _nowhere(why: Why) -> str:
     unit = why["unit"]
-    if "@." in unit["name"]:
+    if naming.is_template(unit["name"]):
         return "it is a template; only its instances run"
     if unit["desired"] == "inactive":
         return f"it is wanted inactive; to start it: argosy start {unit['name']}"
