@@ -13,7 +13,7 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 
 import msgspec
@@ -103,9 +103,16 @@ class MachineGate:
         cluster = await self._cluster()
         found = await self._store.range(keys.assignment(self._machine_id))
         newest = found.kvs[0] if found.kvs else None
-        async with self._store.watch(
+        watch = self._store.watch(
             keys.assignment(self._machine_id), start_revision=found.revision + 1
-        ) as batches:
+        )
+        async with AsyncExitStack() as stack:
+            try:
+                batches = await stack.enter_async_context(watch)
+            except base.Compacted as problem:
+                raise StoreUnavailable(
+                    "what followed was compacted before it was read"
+                ) from problem
             yield self._deliveries(cluster, newest, batches)
 
     async def text(self, digest: Digest) -> bytes:

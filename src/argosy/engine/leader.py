@@ -90,10 +90,11 @@ async def _wait_until_nobody_leads(store: base.Store) -> None:
     found = await store.range(keys.LEADER)
     if not found.kvs:
         return
-    async with store.watch(keys.LEADER, start_revision=found.revision + 1) as batches:
-        async for batch in batches:
-            if any(event.kind is base.EventKind.DELETE for event in batch.events):
-                return
+    with suppress(base.Compacted):  # What happened was forgotten meanwhile: look again.
+        async with store.watch(keys.LEADER, start_revision=found.revision + 1) as batches:
+            async for batch in batches:
+                if any(event.kind is base.EventKind.DELETE for event in batch.events):
+                    return
 
 
 async def _keep(store: base.Store, lease: base.Lease, ttl: timedelta) -> None:
