@@ -70,8 +70,7 @@ class Parts:
     engine: type[Engine] = Engine
     agent: type[Agent] = Agent
     gate: type[MachineGate] = MachineGate
-    client: Callable[[base.Store], base.Store] = lambda store: store
-    """Stands between a server and the store."""
+    client: type[FaultyStore] = FaultyStore
 
 
 class Server:
@@ -96,11 +95,12 @@ class Server:
         self.lives += 1
         self.process = Process(f"{self.name}.{self.lives}")
         cluster = self._cluster
-        self.client = FaultyStore(cluster.store, self.process, cluster.store_faults, cluster.ledger)
-        self._store = cluster.parts.client(self.client)
+        self.client = cluster.parts.client(
+            cluster.store, self.process, cluster.store_faults, cluster.ledger
+        )
         self._gates = {}
         self.engine = cluster.parts.engine(
-            self._store,
+            self.client,
             name=self.process.name,
             clock=running().wall_clock,
             settings=cluster.engine_settings,
@@ -119,7 +119,7 @@ class Server:
     def gate(self, machine: Machine) -> ServerLink:
         if machine.id not in self._gates:
             self._gates[machine.id] = self._cluster.parts.gate(
-                self._store,
+                self.client,
                 machine.id,
                 clock=running().wall_clock,
                 lease_ttl_seconds=int(
@@ -269,6 +269,7 @@ class Cluster:
         self.servers = [Server(f"s{n}", self) for n in range(1, shape.servers + 1)]
         self._people = FaultyStore(self.store, Process(PEOPLE), StoreFaults(), self.ledger)
         self._tasks: list[asyncio.Task[None]] = []
+        self._store_down_since = 0.0
 
     # --- what people do -----------------------------------------------------------------------------------------
 
@@ -355,10 +356,14 @@ class Cluster:
     def stop_store(self) -> None:
         """Nobody reaches the store. Its leases run on: that is the worse case."""
         running().trace.note("store: down")
+        if not self.store_faults.is_down:
+            self._store_down_since = running().time()
         self.store_faults.is_down = True
 
     def start_store(self) -> None:
         running().trace.note("store: up")
+        if self.store_faults.is_down:
+            self.checker.store_is_back(after=running().time() - self._store_down_since)
         self.store_faults.is_down = False
 
     async def compact(self, revision: int) -> None:

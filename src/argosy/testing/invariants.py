@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from argosy.model.assignment import AssignedUnit, Assignment
+from argosy.model.event import Event
 from argosy.model.ids import Digest, MachineId, UnitName
 from argosy.model.link import Delivery
 from argosy.model.machine import Machine
 from argosy.model.observed import Observed, UnitStatus
 from argosy.model.unit import DesiredState, Requirements, Unit
+from argosy.settings import PresenceSettings
 from argosy.store import base, codec, keys
 from argosy.testing.fitting import fits
 from argosy.testing.loop import Process, running
@@ -27,6 +29,10 @@ from argosy.testing.store import Ledger
 
 FOLLOWS_WITHIN = 10.0
 """Seconds for which an agent may still finish what an assignment asked that was replaced meanwhile."""
+VIEW_LAG = 30.0
+"""Seconds by which an engine's view may lag behind what people want, when the store is slow."""
+ROUNDING = 0.5
+"""Seconds by which a server's view of a moment may differ from the store's."""
 PEOPLE = "people"
 """Name of the process that stands for everybody who asks for something."""
 
@@ -56,7 +62,7 @@ class _Told:
 class Checker:
     """Folds what happens and raises nothing: the first violation stands in `broken`."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, presence: PresenceSettings | None = None) -> None:
         self.units: dict[UnitName, Unit] = {}
         self.machines: dict[MachineId, Machine] = {}
         self.present: set[MachineId] = set()
@@ -69,7 +75,14 @@ class Checker:
         self.broken: InvariantBroken | None = None
         self._recent: deque[str] = deque(maxlen=8)
         self._ledger = ledger
+        self._presence = presence or PresenceSettings()
         self._leader = b""
+        self._trusted_since = 0.0
+        """Since when no leader changed and the store was there: before patience is over, nobody is lost."""
+        self._absent_since: dict[MachineId, float] = {}
+        self._returned: dict[MachineId, tuple[float, float]] = {}
+        """When a machine came back, and since when it had been away."""
+        self._changed_at: dict[UnitName, float] = {}
         self._requirements: dict[tuple[UnitName, Digest], Requirements] = {}
         self._told: dict[MachineId, _Told] = {}
 
@@ -95,6 +108,7 @@ class Checker:
             name = keys.last_part(key)
             if key == keys.LEADER:
                 self._leader = value
+                self._trusted_since = running().time()
             elif key.startswith(keys.UNITS):
                 self._fold_unit(UnitName(name), codec.decode(value, Unit) if is_put else None)
             elif key.startswith(keys.MACHINES):
@@ -103,9 +117,11 @@ class Checker:
                 else:
                     self.machines.pop(MachineId(name), None)
             elif key.startswith(keys.PRESENCE):
-                (self.present.add if is_put else self.present.discard)(MachineId(name))
+                self._fold_presence(MachineId(name), is_there=is_put)
             elif key.startswith(keys.PENDING):
                 (self.pending.add if is_put else self.pending.discard)(UnitName(name))
+            elif key.startswith(keys.EVENTS) and is_put:
+                running().trace.note(_in_words(codec.decode(value, Event)))
             elif key.startswith(keys.OBSERVED):
                 self._fold_observed(key, codec.decode(value, Observed) if is_put else None)
             elif key.startswith(keys.ASSIGNMENTS):
@@ -125,6 +141,7 @@ class Checker:
 
     def _fold_unit(self, name: UnitName, unit: Unit | None) -> None:
         before = self.units.pop(name, None)
+        self._changed_at[name] = running().time()
         if unit is None:
             return
         self.units[name] = unit
@@ -132,6 +149,17 @@ class Checker:
         if before is not None:
             is_grown = unit.generation >= before.generation
             self._expect(is_grown, "S5", f"the generation of {name} went down")
+
+    def _fold_presence(self, machine: MachineId, *, is_there: bool) -> None:
+        now = running().time()
+        if is_there:
+            self.present.add(machine)
+            self._returned[machine] = now, self._absent_since.pop(machine, now)
+            return
+        self.present.discard(machine)
+        # A slow engine may never have seen that it was back for a moment.
+        returned, absent_since = self._returned.get(machine, (now - VIEW_LAG, now))
+        self._absent_since[machine] = absent_since if now - returned < VIEW_LAG else now
 
     def _fold_observed(self, key: str, record: Observed | None) -> None:
         machine, name = (part for part in key.removeprefix(keys.OBSERVED).split("/"))
@@ -164,6 +192,7 @@ class Checker:
             self.assignments[machine] = assignment
             had = {unit.name: unit.digest for unit in before.units} if before else {}
             placed += [(machine, u) for u in assignment.units if had.get(u.name) != u.digest]
+            self._check_patience(machine, had.keys())
             now = running().time()
             self.moves += [(now, u.name, machine) for u in assignment.units if u.name not in had]
         self._check_once()
@@ -180,6 +209,37 @@ class Checker:
                 other = where.setdefault(unit.name, machine)
                 places = f"{self._short(other)} and {self._short(machine)}"
                 self._expect(other == machine, "S1", f"{unit.name} is assigned to {places}")
+
+    def _check_patience(self, machine: MachineId, had: Collection[UnitName]) -> None:
+        """Nothing leaves a silent machine for its silence alone before that has lasted, and been watched, long enough."""
+        since = self._absent_since.get(machine)
+        if since is None or machine not in self.machines:
+            return
+        kept = {one.name: self.requirements(one) for one in self.assignments[machine].units}
+        settings, now = self._presence, running().time()
+        silence = now - since + settings.suspect_after.total_seconds()
+        watched = now - self._trusted_since
+        for name in had:
+            unit = self.units.get(name)
+            if name in kept or unit is None or unit.desired is DesiredState.INACTIVE:
+                continue
+            if now - self._changed_at[name] < VIEW_LAG:
+                continue
+            if not fits(name, unit.requirements, self.machines[machine], kept):
+                text = f"{name} left {self._short(machine)} after {silence:.1f} s of silence"
+                is_lost = silence >= settings.lost_after.total_seconds() - ROUNDING
+                self._expect(is_lost, "P2", text)
+                text = f"{name} left {self._short(machine)} {watched:.1f} s after trouble with the store"
+                is_patient = watched >= settings.patience.total_seconds() - ROUNDING
+                self._expect(is_patient, "P2", text)
+
+    def store_is_back(self, *, after: float) -> None:
+        """An outage of so many seconds is over: whoever was silent because of it gets time to speak.
+
+        One that ended within the heartbeat window made nobody look silent.
+        """
+        if after > self._presence.suspect_after.total_seconds():
+            self._trusted_since = running().time()
 
     def _misfit(self, machine: MachineId, unit: AssignedUnit) -> str:
         others = [u for u in self.assignments[machine].units if u.name != unit.name]
@@ -247,6 +307,11 @@ class Checker:
     def _short(self, machine: MachineId) -> str:
         record = self.machines.get(machine)
         return record.hostname if record is not None and record.hostname else machine[:8]
+
+
+def _in_words(event: Event) -> str:
+    about = " ".join(part for part in (event.unit, event.machine[-4:]) if part)
+    return f"{event.by}: {event.kind} {about}: {event.message}"
 
 
 def _rank(delivery: Delivery) -> tuple[int, int]:

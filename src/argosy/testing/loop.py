@@ -23,10 +23,12 @@ import sys
 import threading
 import time
 import weakref
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, NoReturn, TypeVar
 from unittest import mock
 
@@ -126,6 +128,9 @@ class _Lane:
         """For callbacks of other processes that this lane's handles schedule."""
 
 
+_number = attrgetter("number")
+
+
 class SimLoop(asyncio.BaseEventLoop):
     """The loop. Of BaseEventLoop's private parts it replaces `_run_once` only, the seam that every loop fills.
 
@@ -145,6 +150,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._timer_numbers = 0
         self._lane_numbers = 0
         self._runnable: list[_Lane] = []
+        """By number, because asyncio keeps tasks in sets: the order in which they become ready is that of addresses."""
         self._held: dict[Process, list[_Lane]] = {}
         """What would be runnable, of paused processes."""
         self._lanes: weakref.WeakKeyDictionary[asyncio.Task[Any], _Lane] = (
@@ -194,7 +200,8 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def resume(self, process: Process) -> None:
         process.is_paused = False
-        self._runnable += self._held.pop(process, [])
+        for lane in self._held.pop(process, []):
+            insort(self._runnable, lane, key=_number)
 
     def wind_up(self) -> None:
         """Cancel every task that is left and run them to their ends."""
@@ -279,7 +286,7 @@ class SimLoop(asyncio.BaseEventLoop):
         lane = self._take_lane()
         handle = lane.handles.popleft()
         if lane.handles:
-            self._runnable.append(lane)
+            insort(self._runnable, lane, key=_number)
         if handle.cancelled():
             return
         lane.process.tick()
@@ -302,17 +309,16 @@ class SimLoop(asyncio.BaseEventLoop):
                 self._make_ready(handle, lane)
 
     def _take_lane(self) -> _Lane:
-        chosen = self._choice.randrange(len(self._runnable)) if len(self._runnable) > 1 else 0
-        last = self._runnable.pop()
-        if chosen == len(self._runnable):
-            return last
-        lane, self._runnable[chosen] = self._runnable[chosen], last
-        return lane
+        count = len(self._runnable)
+        return self._runnable.pop(self._choice.randrange(count) if count > 1 else 0)
 
     def _make_ready(self, handle: asyncio.Handle, lane: _Lane) -> None:
         lane.handles.append(handle)
         if len(lane.handles) == 1:
-            (self._held[lane.process] if lane.process.is_paused else self._runnable).append(lane)
+            if lane.process.is_paused:
+                self._held[lane.process].append(lane)
+            else:
+                insort(self._runnable, lane, key=_number)
 
     def _lane_for(
         self, callback: Callable[..., object], context: contextvars.Context | None
