@@ -98,6 +98,9 @@ def follow(
     )
     try:
         in_time = wait.run(args.timeout)
+    except KeyboardInterrupt:
+        print("argosy: no longer waiting; what was asked for goes on", file=sys.stderr)
+        raise
     finally:
         if not args.json:
             progress.finish()

@@ -167,7 +167,7 @@ def _running(row: StateView, machine: str) -> Verdict:
             word = "ran and stays active" if row["sub"] == "exited" else "running"
             return Verdict(Outcome.DONE, f"{word} on {machine}", row)
         case "failed":
-            return Verdict(Outcome.FAILED, causes.cause(row), row)
+            return Verdict(Outcome.FAILED, f"failed: {causes.cause(row)}", row)
         case "inactive" if row["has_run"]:
             skipped = row["result"] == "exec-condition"
             words = causes.cause(row) if skipped else f"ran and ended on {machine}"

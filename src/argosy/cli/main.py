@@ -97,6 +97,10 @@ class Verb(Protocol):
 class Parser(argparse.ArgumentParser):
     """Wrong usage is an error like others: two lines, exit code 64."""
 
+    def arguments(self) -> list[argparse.Action]:
+        """All that it takes, options and others: for completion scripts and the documentation's test."""
+        return [one for one in self._actions if one.help != argparse.SUPPRESS]
+
     def error(self, message: str) -> NoReturn:
         raise errors.Invalid(message, hint=f"{self.prog} --help")
 

@@ -1,0 +1,165 @@
+"""The completion scripts themselves, from what each verb takes.
+
+They know verbs and options without running anything; for units and machines they run `argosy complete`. Bash takes `@` and
+`:` for the ends of words, so a unit's name is put together from the line and cut again where bash wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    spellings: tuple[str, ...]
+    help: str
+    has_value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VerbWords:
+    """What can stand behind a verb."""
+
+    summary: str
+    options: tuple[Option, ...]
+    has_units: bool
+    has_files: bool
+
+    @property
+    def spellings(self) -> str:
+        return " ".join(word for option in self.options for word in option.spellings)
+
+
+Verbs = Mapping[str, VerbWords]
+
+_BASH = """\
+# bash completion for argosy; made by `argosy completion bash`
+_argosy() {{
+    local line="${{COMP_LINE:0:COMP_POINT}}" word verb="" words options="" units="" files=""
+    local cur="${{line##*[[:space:]]}}" prev=""
+    read -ra words <<< "${{line%"$cur"}}"
+    for word in "${{words[@]:1}}"; do
+        [[ -z $verb && $word != -* && $prev != --endpoint ]] && verb=$word
+        prev=$word
+    done
+    case $verb in
+        "") options="{verbs} --endpoint --json --no-color --help --version" ;;
+{cases}
+    esac
+    COMPREPLY=()
+    if [[ $prev == --machine ]]; then
+        COMPREPLY=($(compgen -W "$(argosy complete machines 2>/dev/null)" -- "$cur"))
+    elif [[ -z $verb || $cur == -* ]]; then
+        COMPREPLY=($(compgen -W "$options" -- "$cur"))
+    else
+        [[ $units ]] && COMPREPLY=($(compgen -W "$(argosy complete units 2>/dev/null)" -- "$cur"))
+        [[ $files ]] && COMPREPLY+=($(compgen -f -- "$cur"))
+    fi
+    # Bash replaces only what stands behind the last of these signs.
+    local sign done
+    for sign in @ :; do
+        if [[ $cur == *$sign* && $COMP_WORDBREAKS == *$sign* ]]; then
+            done="${{cur%"${{cur##*"$sign"}}"}}"
+            COMPREPLY=("${{COMPREPLY[@]#"$done"}}")
+            cur="${{cur#"$done"}}"
+        fi
+    done
+}}
+complete -o filenames -F _argosy argosy
+"""
+
+
+def bash(verbs: Verbs) -> str:
+    cases = "\n".join(
+        f'        {name}) options="{words.spellings}"'
+        + (" units=1" if words.has_units else "")
+        + (" files=1" if words.has_files else "")
+        + " ;;"
+        for name, words in verbs.items()
+    )
+    return _BASH.format(verbs=" ".join(verbs), cases=cases)
+
+
+_ZSH = """\
+#compdef argosy
+# zsh completion for argosy; made by `argosy completion zsh`
+_argosy_units() {{ compadd -- ${{(f)"$(argosy complete units 2>/dev/null)"}} }}
+_argosy_machines() {{ compadd -- ${{(f)"$(argosy complete machines 2>/dev/null)"}} }}
+_argosy_units_and_files() {{ _argosy_units; _files }}
+_argosy() {{
+    local -a verbs
+    verbs=(
+{verbs}
+    )
+    local context state line
+    typeset -A opt_args
+    _arguments -C '--endpoint=[the server]:url:' '--json' '--no-color' '1:verb:->verb' '*::word:->words'
+    case $state in
+        verb) _describe verb verbs ;;
+        words)
+            case $line[1] in
+{cases}
+            esac ;;
+    esac
+}}
+if [[ $funcstack[1] == _argosy ]]; then _argosy "$@"; else compdef _argosy argosy; fi
+"""
+
+
+def zsh(verbs: Verbs) -> str:
+    listed = "\n".join(f"        {_quoted(f'{n}:{w.summary}')}" for n, w in verbs.items())
+    cases = "\n".join(
+        f"                {name}) _arguments -s {' '.join(_zsh_arguments(words))} ;;"
+        for name, words in verbs.items()
+    )
+    return _ZSH.format(verbs=listed, cases=cases)
+
+
+def _zsh_arguments(words: VerbWords) -> Iterator[str]:
+    for option in words.options:
+        text = option.help.replace("[", "(").replace("]", ")").replace(":", ",")
+        for spelling in option.spellings:
+            action = "_argosy_machines" if spelling == "--machine" else ""
+            value = f":value:{action}" if option.has_value else ""
+            yield _quoted(f"{spelling}[{text}]{value}")
+    if words.has_units:
+        yield "'*:unit:_argosy_units_and_files'" if words.has_files else "'*:unit:_argosy_units'"
+    elif words.has_files:
+        yield "'*:file:_files'"
+
+
+def fish(verbs: Verbs) -> str:
+    lines = [
+        "# fish completion for argosy; made by `argosy completion fish`",
+        "complete -c argosy -f",
+        "complete -c argosy -l endpoint -x -d 'the server'",
+    ]
+    for name, words in verbs.items():
+        lines.append(
+            f"complete -c argosy -n __fish_use_subcommand -a {name} -d {_quoted(words.summary)}"
+        )
+        seen = f"complete -c argosy -n '__fish_seen_subcommand_from {name}'"
+        lines += [f"{seen} {_fish_option(option)}" for option in words.options]
+        if words.has_units:
+            lines.append(f"{seen} -a '(argosy complete units 2>/dev/null)'")
+        if words.has_files:
+            lines.append(f"{seen} -F")
+    return "\n".join(lines) + "\n"
+
+
+def _fish_option(option: Option) -> str:
+    spelled = " ".join(
+        f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}" for word in option.spellings
+    )
+    value = ""
+    if option.has_value:
+        value = " -x -a '(argosy complete machines)'" if "machine" in spelled else " -x"
+    return f"{spelled}{value} -d {_quoted(option.help)}"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "’") + "'"
+
+
+SHELLS: Mapping[str, Callable[[Verbs], str]] = {"bash": bash, "fish": fish, "zsh": zsh}

@@ -1,0 +1,107 @@
+"""What `argosy doctor` asks the server: whether it answers, leads, keeps its store, and whose units need help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from argosy import __version__, errors
+from argosy.cli import moments
+from argosy.cli.findings import Finding, bad, good, warning
+from argosy.client import Client
+
+CLOCK_TOLERANCE = timedelta(seconds=5)
+
+
+def look_at_server(client: Client) -> Iterator[Finding]:
+    try:
+        version = client.version()
+    except errors.ArgosyError as problem:
+        yield bad("server", problem.message, problem.hint or "argosy up DIR")
+        return
+    yield good("server", f"answers at {client.endpoint}, revision {version['revision']}")
+    if version["version"] == __version__:
+        yield good("versions", f"this program and the server are {__version__}")
+    else:
+        yield warning(
+            "versions",
+            f"this program is {__version__}, the server {version['version']}",
+            "restart the server with the newer one: argosy down, then argosy up DIR",
+        )
+    try:
+        yield from _look_at_parts(client)
+        yield from _look_at_machines(client)
+        yield from _look_at_units(client)
+        yield from _look_at_clock(client)
+    except errors.ArgosyError as problem:
+        yield bad("server", f"an answer failed: {problem.message}", problem.hint or "try again")
+
+
+def _look_at_parts(client: Client) -> Iterator[Finding]:
+    status = client.status()
+    store = status["store"]
+    size = f"{store['keys']} records, {store['bytes_used'] / 2**20:.1f} MiB"
+    yield good("store", f"answers; {size}, revision {store['revision']}")
+    if status["leader"] is None:
+        yield bad("engine", "no server leads: nothing is decided", "look at the server's log")
+    else:
+        said = status["engine"]["sentence"] if status["engine"] else ""
+        yield good("engine", f"{status['leader']} leads" + (f"; last turn: {said}" if said else ""))
+
+
+def _look_at_machines(client: Client) -> Iterator[Finding]:
+    machines = client.machines()
+    absent = [machine for machine in machines if machine["state"] == "absent"]
+    if not machines:
+        yield bad("machines", "none: no unit can run", "look at the agent's log")
+    elif absent:
+        first = absent[0]
+        yield warning(
+            "machines",
+            f"{len(absent)} of {len(machines)} are absent, first {first['id'][:8]} "
+            f"({first['hostname']})",
+            "argosy list-machines --fields machine,hostname,state,since,units",
+        )
+    else:
+        yield good("machines", f"{len(machines)}, all there")
+    others = [machine for machine in machines if machine["version"] not in ("", __version__)]
+    if others:
+        yield warning(
+            "versions",
+            f"{len(others)} machines run another version, {others[0]['version']}",
+            "argosy list-machines --fields machine,hostname,version",
+        )
+
+
+def _look_at_units(client: Client) -> Iterator[Finding]:
+    units, states = client.units(), client.states()
+    failed = sorted({row["name"] for row in states if row["active"] == "failed"})
+    pending = [unit["name"] for unit in units if unit["pending"]]
+    if failed:
+        yield warning(
+            "units", f"{len(failed)} failed, first {failed[0]}", f"argosy status {failed[0]}"
+        )
+    if pending:
+        yield warning(
+            "units",
+            f"{len(pending)} have no machine, first {pending[0]}",
+            f"argosy why {pending[0]}",
+        )
+    if not failed and not pending:
+        yield good("units", f"{len(units)}, none failed, none without a machine")
+
+
+def _look_at_clock(client: Client) -> Iterator[Finding]:
+    events = client.events(limit=1)
+    if not events:
+        return
+    ahead = moments.parsed(events[-1]["at"]) - moments.now()
+    if ahead > CLOCK_TOLERANCE:
+        yield warning(
+            "clock",
+            f"the newest event is {moments.duration(ahead.total_seconds())} in the future: this "
+            "clock or the server's is wrong, or was set back",
+            "timedatectl status",
+        )
+    else:
+        yield good("clock", "agrees with the newest event")
