@@ -84,12 +84,15 @@ def _read(path: Path, *, shown: str) -> bytes:
         if error.errno == errno.ENXIO:
             raise _refused(shown, "it is a socket", "unit files are regular files") from None
         raise _refused(shown, error.strerror or str(error), "") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _refused(shown, f"it is {_kind(status.st_mode)}", "unit files are regular files")
-        # One byte more than allowed tells a file that is too large, whatever its size claims to be.
-        data = file.read(MAX_BYTES + 1)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise _refused(shown, f"it is {_kind(mode)}", "unit files are regular files")
+        with open(descriptor, "rb", closefd=False) as file:
+            # One byte more than allowed tells a file that is too large, whatever its size claims to be.
+            data = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         raise _refused(
             shown, f"it has more than {MAX_BYTES} bytes", "a unit file has at most 1 MiB"

@@ -50,6 +50,10 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def check(text: UnitText, name: NameParts, problems: Problems) -> None:
     """Report to `problems` what systemd would refuse or ignore of this text under this name."""
+    if not text.headings:
+        what = "the file has no section, so it describes no unit"
+        problems.error(1, 1, what, hint="begin with [Unit]")
+        return
     _check_sections(text, name, problems)
     _check_keys(text, problems)
     _check_dependencies(text, problems)
@@ -76,10 +80,6 @@ def dependencies(text: UnitText, key: str) -> tuple[tuple[Entry, str], ...]:
 
 def _check_sections(text: UnitText, name: NameParts, problems: Problems) -> None:
     known = directives.sections_of(name.type)
-    if not text.headings:
-        problems.error(
-            1, 1, "the file has no section, so it describes no unit", hint="begin with [Unit]"
-        )
     for heading in text.headings:
         # [Container] is Quadlet's, and has its own module.
         if heading.name in known or heading.name.startswith("X-") or heading.name == "Container":
