@@ -33,8 +33,8 @@ async def main(path: Path) -> None:
         ):
             print(told(answer))  # noqa: T201
     late = store.range("uncertain"), store.txn([], [Put("late", b"")])
-    for answer in await asyncio.gather(*late, return_exceptions=True):
-        print(told(answer))  # noqa: T201
+    for late_answer in await asyncio.gather(*late, return_exceptions=True):
+        print(told(late_answer))  # noqa: T201
     await store.close()
 
 

@@ -183,8 +183,9 @@ class SqliteStore(LocalStore):
     async def _write_down(self) -> None:
         decided = self._index.unpublished()
         dropped = self._dropped[:DROPS_PER_COMMIT]
-        if any(decided) or dropped:
-            work = Work(decided, dropped, self._index.compacted_revision)
+        compacted = self._index.compacted_revision
+        if any(decided) or dropped or compacted != self._file.compacted_revision:
+            work = Work(decided, dropped, compacted)
             await self._thread.run(partial(self._file.commit, work, sparing=self._full))
             del self._dropped[: len(dropped)]
 

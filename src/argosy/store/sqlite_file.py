@@ -56,15 +56,17 @@ class Work(NamedTuple):
     """What one commit writes down."""
 
     decided: Unpublished
-    dropped: Sequence[tuple[int, str]] = ()
+    dropped: Sequence[tuple[int, str]]
     """(revision, key) of versions that compaction forgot."""
-    compacted_revision: int = 0
+    compacted_revision: int
 
 
 class StoreFile:
     """An open store file. Made by `open_store`."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, db: sqlite3.Connection, *, compacted_revision: int) -> None:
+        self.compacted_revision = compacted_revision
+        """What the file says; the index may be ahead of it until the next commit."""
         self._path = path
         self._db = db
         self._reserve = beside(path, ".reserve")
@@ -90,6 +92,7 @@ class StoreFile:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise self._failed(problem, committing=committing) from problem
+        self.compacted_revision = work.compacted_revision
         if sparing:
             self._give_space_back()
 
@@ -111,6 +114,7 @@ class StoreFile:
                     for revision, key in work.dropped
                 ],
             )
+        if work.compacted_revision != self.compacted_revision:
             self._set_fact("compacted_revision", work.compacted_revision)
 
     def _set_fact(self, name: str, value: int) -> None:
@@ -189,7 +193,8 @@ def open_store(path: Path) -> tuple[StoreFile, Index, list[tuple[int, str]]]:
         try:
             _configure(db)
             index, leftovers = _load(db)
-            return StoreFile(path, db), index, leftovers
+            file = StoreFile(path, db, compacted_revision=index.compacted_revision)
+            return file, index, leftovers
         except BaseException:
             db.close()
             raise
