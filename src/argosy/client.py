@@ -16,6 +16,7 @@ import http.client
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -317,6 +318,8 @@ class Stream(Generic[T]):
         self._response = response
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._closed = False
+        self._reading = threading.Lock()
+        """Held while bytes are waited for: http.client does not bear to have its file closed under its hands."""
         self._items = parse(self._lines())
 
     def __iter__(self) -> Iterator[T]:
@@ -337,8 +340,9 @@ class Stream(Generic[T]):
         # Wakes a thread that waits in recv; close alone would leave it there.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._response.close()
-        self._socket.close()
+        with self._reading:
+            self._response.close()
+            self._socket.close()
 
     def _lines(self) -> Iterator[bytes]:
         rest = b""
@@ -360,8 +364,11 @@ class Stream(Generic[T]):
         wait = SILENCE_SECONDS
         if self._deadline is not None:
             wait = min(wait, max(self._deadline - time.monotonic(), 0.001))
-        self._socket.settimeout(wait)
-        return self._response.read1(65536)
+        with self._reading:
+            if self._closed:
+                return b""
+            self._socket.settimeout(wait)
+            return self._response.read1(65536)
 
     def _is_over(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from argosy import errors
+from argosy.api.feed import Feed
 from argosy.api.protocol import BoundedProtocol
 from argosy.client import Client, Submission
 from unit.api.serving import Running, running
@@ -327,6 +329,56 @@ async def test_a_watch_can_be_closed_from_another_thread(server: Running) -> Non
     await asyncio.to_thread(watch.close)
     async with asyncio.timeout(5):
         await waiting
+
+
+async def test_a_watch_that_reads_too_slowly_ends_with_the_reason(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Feed, "queue_limit", 20)
+    reader, writer = await asyncio.open_unix_connection(server.path, limit=1024)
+    writer.write(b"GET /v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"event: ready")
+    units = [Submission(f"u{number}.service", WEB) for number in range(400)]
+    await server.call(lambda client: client.submit(units))
+    told = b""
+    async with asyncio.timeout(10):
+        while b"event: end" not in told or not told.endswith(b"0\r\n\r\n"):
+            told += await reader.read(65536)
+    writer.close()
+    assert b"you read too slowly" in told
+
+
+async def test_a_client_that_never_reads_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedProtocol, "stalled_seconds", 0.2)
+    async with running(tmp_path) as server:
+        units = [Submission(f"u{number}.service", WEB) for number in range(1000)]
+        await server.call(lambda client: client.submit(units))
+        with socket.socket(socket.AF_UNIX) as stuck:
+            stuck.setblocking(False)
+            stuck.connect(str(server.path))
+            for _ in range(10):
+                stuck.send(b"GET /v1/units HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            hung_up = select.poll()
+            hung_up.register(stuck, 0)
+            async with asyncio.timeout(10):
+                while not hung_up.poll(0):
+                    await server.call(lambda client: client.version())
+
+
+async def test_beyond_its_connections_a_server_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedProtocol, "max_connections", 2)
+    async with running(tmp_path) as server:
+        held = [await asyncio.open_unix_connection(server.path) for _ in range(2)]
+        with pytest.raises(errors.StoreUnavailable, match="too many connections"):
+            await server.call(lambda client: client.version())
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+        assert (await server.call(lambda client: client.version()))["api"] == 1
 
 
 async def test_a_server_that_stops_ends_watches_with_the_reason(server: Running) -> None:

@@ -78,6 +78,8 @@ class Subscription:
 class Feed:
     """The picture, and who follows it. `run` it; until it has read the store once, readers wait."""
 
+    queue_limit = QUEUE_LIMIT
+
     def __init__(self, store: base.Store, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
@@ -138,7 +140,7 @@ class Feed:
 
     @asynccontextmanager
     async def subscribe(
-        self, selection: Selection, *, since: int | None = None, limit: int = QUEUE_LIMIT
+        self, selection: Selection, *, since: int | None = None, limit: int | None = None
     ) -> AsyncIterator[tuple[int, list[views.Message], Subscription]]:
         """Follow changes: yields the revision after which nothing is missed, what changed after `since` up to there as
         it is now, and the queue of what comes later.
@@ -157,7 +159,7 @@ class Feed:
         # No await from here to the registration: nothing can slip between the replay and the queue.
         picture = self.picture
         changed.revision = picture.revision
-        subscription = Subscription(selection, limit)
+        subscription = Subscription(selection, self.queue_limit if limit is None else limit)
         if self._closed:
             subscription.end(STOPPING)
         replay = [

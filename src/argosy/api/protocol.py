@@ -16,11 +16,13 @@ import msgspec
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from argosy.api import problems
+from argosy.errors import ArgosyError, StoreUnavailable
 
 REQUEST_SECONDS = 20.0
 STALLED_SECONDS = 30.0
 MAX_HEAD_BYTES = 128 * 1024
-MAX_CONNECTIONS = 1000
+MAX_CONNECTIONS = 500
+"""Each is an open file; a process may have 1024 of them by default, and the store and the units' output need some."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -28,6 +30,7 @@ class BoundedProtocol(H11Protocol):
 
     request_seconds = REQUEST_SECONDS
     stalled_seconds = STALLED_SECONDS
+    max_connections = MAX_CONNECTIONS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,7 +39,10 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_request()
+        if len(self.connections) > self.max_connections:
+            self._refuse(StoreUnavailable("too many connections", hint="close some; try again"))
+        else:
+            self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._request_timer, self._stall_timer):
@@ -74,20 +80,21 @@ class BoundedProtocol(H11Protocol):
         else:
             self._refuse(problems.Refused(408, "the request did not arrive in time"))
 
-    def _refuse(self, problem: problems.Refused) -> None:
+    def _refuse(self, problem: ArgosyError) -> None:
         """Answer for the application, if no answer has begun, and close."""
         if self.transport.is_closing():
             return
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            code = problems.code_of(problem)
             body = msgspec.json.encode(problems.body_of(problem))
             headers = [
                 ("content-type", "application/json"),
                 ("content-length", str(len(body))),
                 ("connection", "close"),
             ]
-            reason = http.HTTPStatus(problem.code).phrase.encode()
+            reason = http.HTTPStatus(code).phrase.encode()
             for event in (
-                h11.Response(status_code=problem.code, headers=headers, reason=reason),
+                h11.Response(status_code=code, headers=headers, reason=reason),
                 h11.Data(data=body),
                 h11.EndOfMessage(),
             ):

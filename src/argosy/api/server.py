@@ -68,7 +68,6 @@ class Server:
             interface="asgi3",
             log_config=None,
             proxy_headers=False,
-            limit_concurrency=protocol.MAX_CONNECTIONS,
             h11_max_incomplete_event_size=protocol.MAX_HEAD_BYTES,
         )
         config.load()

@@ -27,7 +27,7 @@ from argosy.store import base, keys
 ATTEMPTS = 5
 """How often a submission is compared anew with what somebody else has just written."""
 DIFF_BYTES = 64 * 1024
-DIFF_LINES = 2000
+DIFF_LINES = 1000
 """Larger texts are not compared line by line: difflib takes time in the square of their lines."""
 
 
