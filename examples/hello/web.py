@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from notify import notify
@@ -35,7 +36,10 @@ class Page(BaseHTTPRequestHandler):
         """Stay silent: do_GET prints what is worth a line."""
 
 
-server = ThreadingHTTPServer(("127.0.0.1", PORT), Page)
+try:
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), Page)
+except OSError as problem:
+    sys.exit(f"cannot listen on port {PORT}: {problem.strerror}")
 print(f"serving http://127.0.0.1:{PORT}/", flush=True)
 notify(f"READY=1\nSTATUS=serving http://127.0.0.1:{PORT}/")
 server.serve_forever()

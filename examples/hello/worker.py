@@ -7,6 +7,7 @@ so that an instance whose sidekick died is forgotten too.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import urllib.request
@@ -96,7 +97,10 @@ def visit_for_ever() -> None:
                 print(f"{name} does not answer: {problem}", flush=True)
 
 
-server = ThreadingHTTPServer(("127.0.0.1", PORT), Api)
+try:
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), Api)
+except OSError as problem:
+    sys.exit(f"cannot listen on port {PORT}: {problem.strerror}")
 threading.Thread(target=visit_for_ever, daemon=True).start()
 print(f"the list of instances is at http://127.0.0.1:{PORT}/", flush=True)
 notify(f"READY=1\nSTATUS=listing instances at http://127.0.0.1:{PORT}/")

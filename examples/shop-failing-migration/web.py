@@ -25,7 +25,10 @@ class PriceList(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-server = ThreadingHTTPServer(("127.0.0.1", PORT), PriceList)
+try:
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), PriceList)
+except OSError as problem:
+    sys.exit(f"cannot listen on port {PORT}: {problem.strerror}")
 print(f"price list at http://127.0.0.1:{PORT}/", flush=True)
 notify("READY=1")
 server.serve_forever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from amqp import AmqpError, Queue
@@ -56,7 +57,10 @@ class Front(BaseHTTPRequestHandler):
         """Stay silent: orders are printed."""
 
 
-server = ThreadingHTTPServer(("127.0.0.1", PORT), Front)
+try:
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), Front)
+except OSError as problem:
+    sys.exit(f"cannot listen on port {PORT}: {problem.strerror}")
 print(f"open at http://127.0.0.1:{PORT}/", flush=True)
 notify(f"READY=1\nSTATUS=open at http://127.0.0.1:{PORT}/")
 server.serve_forever()

@@ -11,8 +11,9 @@ from argosy.cli.main import VERBS
 from project.tree import ROOT, SOURCE, files, named, pages
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-CODE = re.compile(r"^(?:    |\t).*$|^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
-FILE_IN_PROSE = re.compile(r"`([\w@./-]*[\w@-]\.(?:py|md|toml|txt)|(?:[\w-]+/)+)`")
+CODE = re.compile(r"^(?:    |\t)[^\n]*$|^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+FILE_IN_PROSE = re.compile(r"`([\w@./-]*[\w@-]\.(?:py|md|toml|txt))`")
+DIRECTORY_IN_PROSE = re.compile(r"`((?:[\w-]+/)+)`")
 PATTERN = re.compile(r"\b[A-Z]{4,}\.(?!md)")
 """A word in capitals stands for any: `cli/VERB.py` is a pattern, not a file."""
 
@@ -66,6 +67,12 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
         if not PATTERN.search(name) and not any((place / name).exists() for place in places)
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_directories_that_a_page_names_exist(name: str) -> None:
+    directories = DIRECTORY_IN_PROSE.findall(text_of(ROOT / name))
+    assert [d for d in directories if not (SOURCE / d).is_dir() and not (ROOT / d).is_dir()] == []
 
 
 @every_page
