@@ -71,17 +71,21 @@ def report(error: errors.ArgosyError, *, verb: str = "", as_json: bool = False) 
     """Say on stderr what is wrong and what to do next, in at most six lines. Returns the exit code."""
     help_command = f"argosy {verb} --help" if verb else "argosy --help"
     hint = error.hint or _nearest(_NEXT, error, help_command)
-    problems = error.problems if isinstance(error, errors.Invalid) else ()
+    problems = list(error.problems) if isinstance(error, errors.Invalid) else []
     if as_json:
         said = {
             "kind": type(error).__name__,
             "message": error.message,
-            "problems": list(problems),
+            "problems": problems,
             "hint": hint,
         }
         print(json.dumps({"error": said}), file=sys.stderr)
         return code_of(error)
-    lines = [f"argosy: {_one_line(error.message)}"]
+    message = error.message
+    if problems and message.startswith(problems[0]):
+        # A summary that begins with the first problem is told as that.
+        message, *problems = problems
+    lines = [f"argosy: {_one_line(message)}"]
     shown = problems if len(problems) <= MOST_PROBLEMS else problems[: MOST_PROBLEMS - 1]
     lines += [f"  {_one_line(problem)}" for problem in shown]
     if len(shown) < len(problems):

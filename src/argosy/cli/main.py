@@ -167,6 +167,9 @@ def _guarded(argv: Sequence[str]) -> int:
         return _run(verb, ["--help"] if args.help else args.words, args)
     except errors.ArgosyError as error:
         code = exits.report(error, verb=verb, as_json=as_json)
+        if os.environ.get("ARGOSY_DEBUG"):
+            traceback.print_exc()
+        return code
     except SystemExit as end:  # how argparse leaves after --help
         return end.code if isinstance(end.code, int) else exits.DONE
     except BrokenPipeError:
@@ -181,9 +184,6 @@ def _guarded(argv: Sequence[str]) -> int:
             hint="run it again with ARGOSY_DEBUG=1 and report what it prints",
         )
         return exits.report(told, verb=verb, as_json=as_json)
-    if os.environ.get("ARGOSY_DEBUG"):
-        traceback.print_exc()
-    return code
 
 
 def _run(verb: str, words: Sequence[str], namespace: argparse.Namespace) -> int:
