@@ -86,8 +86,14 @@ class _Planning:
         self._snapshot = snapshot
         self._board = board
         self._lost = lost
+        self._unwanted: list[UnitName] = []
+        self._doubled: list[Unit] = []
+        self._removed_machines: set[MachineId] = set()
+        self._changed: list[tuple[UnitName, MachineId]] = []
+        self._wanted: set[UnitName] = set()
+        """Units that lack a machine."""
         self._before: dict[UnitName, list[MachineId]] = {}
-        """Where each unit that is looked at or moved was."""
+        """Where each unit that was moved had been."""
         self._reasons: dict[tuple[UnitName, MachineId], str] = {}
         """Why a unit left a machine or came to it."""
         self._assigned: dict[MachineId, dict[UnitName, AssignedUnit]] = {}
@@ -96,11 +102,11 @@ class _Planning:
         names = self._names(scope)
         for name in names:
             self._take_over(name)
-        self._remove_unwanted(names)
+        self._remove_unwanted()
         self._remove_violating(names)
         self._make_way()
         evicted = self._evict()
-        refused = self._place(names)
+        refused = self._place()
         self._put_back(evicted, refused)
         return [*self._moves(), *self._explanations(names, refused)]
 
@@ -116,32 +122,38 @@ class _Planning:
         return sorted(names)
 
     def _take_over(self, name: UnitName) -> None:
-        """Give the board the unit's present record, which decides from here on."""
+        """Give the board the unit's present record, which decides from here on, and note what it needs."""
         unit = self._snapshot.units.get(name)
-        places = self._before[name] = self._board.machines_of(name)
-        if unit is not None:
-            for machine_id in places:
-                self._board.put(unit, machine_id)
+        places = self._board.machines_of(name)
+        if unit is None or unit.desired is DesiredState.INACTIVE:
+            if places:
+                self._unwanted.append(name)
+            return
+        if not places or unit.requirements.is_global:
+            self._wanted.add(name)
+        elif len(places) > 1:
+            self._doubled.append(unit)
+        for machine_id in places:
+            self._board.put(unit, machine_id)
+            if machine_id not in self._snapshot.machines:
+                self._removed_machines.add(machine_id)
+            elif self._differs(unit, machine_id):
+                self._changed.append((name, machine_id))
 
     # --- what has to leave --------------------------------------------------------------------------------------
 
-    def _remove_unwanted(self, names: Iterable[UnitName]) -> None:
-        snapshot = self._snapshot
-        for name in names:
-            places = self._before[name]
-            if not places:
-                continue
-            unit = snapshot.units.get(name)
-            if unit is None or unit.desired is DesiredState.INACTIVE:
-                reason = "it was destroyed" if unit is None else "it is to be inactive"
-                for machine_id in places:
-                    self._remove(name, machine_id, reason)
-                continue
-            for machine_id in places:
-                if machine_id not in snapshot.machines:
-                    self._remove(name, machine_id, "the machine was removed from the cluster")
-            if len(places) > 1 and not unit.requirements.is_global:
-                self._keep_one(unit)
+    def _remove_unwanted(self) -> None:
+        for name in self._unwanted:
+            reason = "it is to be inactive"
+            if name not in self._snapshot.units:
+                reason = "it was destroyed"
+            for machine_id in self._board.machines_of(name):
+                self._remove(name, machine_id, reason)
+        for machine_id in sorted(self._removed_machines):
+            for name in sorted(self._board.units_on(machine_id)):
+                self._remove(name, machine_id, "the machine was removed from the cluster")
+        for unit in self._doubled:
+            self._keep_one(unit)
 
     def _keep_one(self, unit: Unit) -> None:
         """Of a unit that is on several machines (it was global until now), keep the best one."""
@@ -168,8 +180,7 @@ class _Planning:
         }
         suspects.update(
             (follower, machine_id)
-            for name in names
-            if self._before[name] != board.machines_of(name)
+            for name in self._before
             for follower in board.followers(name)
             for machine_id in board.machines_of(follower)
         )
@@ -227,20 +238,15 @@ class _Planning:
 
     # --- what has to come ---------------------------------------------------------------------------------------
 
-    def _place(self, names: Iterable[UnitName]) -> dict[UnitName, Explanation]:
-        board, units = self._board, self._snapshot.units
-        wanted = [
-            units[name]
-            for name in sorted({*names, *self._before})
-            if name in units
-            and units[name].desired is not DesiredState.INACTIVE
-            and (units[name].requirements.is_global or not board.has(name))
-        ]
+    def _place(self) -> dict[UnitName, Explanation]:
+        units = self._snapshot.units
+        wanted = (self._wanted | self._before.keys()) - set(self._unwanted)
+        for name in wanted:
+            self._before.setdefault(name, self._board.machines_of(name))
         refused: dict[UnitName, Explanation] = {}
-        for decision in place(board, wanted):
+        for decision in place(self._board, [units[name] for name in sorted(wanted)]):
             if isinstance(decision, Placed):
                 self._note_displaced(decision.displaced)
-                self._before.setdefault(decision.unit, [])
                 self._reasons[decision.unit, decision.machine] = decision.reason
             else:
                 refused[decision.unit] = decision.explanation
@@ -300,37 +306,47 @@ class _Planning:
     # --- the plan -----------------------------------------------------------------------------------------------
 
     def _moves(self) -> list[EngineAction]:
+        units = self._snapshot.units
         unplaced: list[EngineAction] = []
-        updated: list[EngineAction] = []
         placed: list[EngineAction] = []
+        stayed: set[tuple[UnitName, MachineId]] = set(self._changed)
         for name in sorted(self._before):
             before, after = self._before[name], self._board.machines_of(name)
             for machine_id in before:
                 if machine_id not in after:
                     reason = self._reasons[name, machine_id]
                     unplaced.append(Unplace(unit=name, machine=machine_id, reason=reason))
-                else:
-                    changed = self._what_changed(name, machine_id)
-                    if changed:
-                        updated.append(Update(unit=name, machine=machine_id, reason=changed))
+                    stayed.discard((name, machine_id))
             for machine_id in after:
                 if machine_id not in before:
                     reason = self._reasons[name, machine_id]
                     placed.append(Place(unit=name, machine=machine_id, reason=reason))
+        updated = [
+            Update(
+                unit=name, machine=machine_id, reason=self._what_changed(units[name], machine_id)
+            )
+            for name, machine_id in sorted(stayed)
+        ]
         return [*unplaced, *updated, *placed]
 
-    def _what_changed(self, name: UnitName, machine_id: MachineId) -> str:
-        """How the unit differs from what the machine was told; empty when it does not."""
-        unit = self._snapshot.units[name]
-        assigned = self._assigned_on(machine_id).get(name)
+    def _differs(self, unit: Unit, machine_id: MachineId) -> bool:
+        assigned = self._assigned_on(machine_id).get(unit.name)
+        return (
+            assigned is None
+            or assigned.digest != unit.digest
+            or assigned.desired is not unit.desired
+            or assigned.generation != unit.generation
+        )
+
+    def _what_changed(self, unit: Unit, machine_id: MachineId) -> str:
+        """How the unit differs from what the machine was told."""
+        assigned = self._assigned_on(machine_id).get(unit.name)
         if assigned is None:
             return "its assignment was missing"
         changes: list[str] = []
         if assigned.digest != unit.digest:
             changes.append("its text changed")
-        if assigned.variables != unit.variables:
-            changes.append("its variables changed")
-        if assigned.desired != unit.desired:
+        if assigned.desired is not unit.desired:
             changes.append(f"it is to be {unit.desired.value}")
         if assigned.generation != unit.generation:
             changes.append("a new start was asked for")

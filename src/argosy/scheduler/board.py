@@ -68,8 +68,6 @@ class Board:
         self._spreads: dict[str, dict[str, Spread]] = {}
         self.answers: dict[object, int] = {}
         """Sets that depend on the machines alone, by what was asked; emptied when a machine changes."""
-        self.departures = 0
-        """How often a unit was taken off a machine: while it stays the same, what did not fit does not fit now."""
 
     @classmethod
     def of(cls, snapshot: Snapshot, usable: frozenset[MachineId]) -> Board:
@@ -161,7 +159,9 @@ class Board:
         present = host.units.get(unit.name)
         if present is unit:
             return
-        self.register((unit,))
+        needs = unit.requirements
+        if needs.conflicts or needs.replaces:
+            self._learn((*needs.conflicts, *needs.replaces))
         if present is not None:
             self._unmark(present, host)
             host.units[unit.name] = unit
@@ -201,7 +201,6 @@ class Board:
             if not several:
                 del self._places[name]
         self._unmark(unit, host)
-        self.departures += 1
         if not host.is_known and not host.units:
             self._leave(host)
         return unit
@@ -245,6 +244,11 @@ class Board:
         """Whether any unit on the board has `MaxPerMachine`."""
         return self._limited > 0
 
+    @property
+    def has_patterns(self) -> bool:
+        """Whether any unit ever announced has `Conflicts` or `Replaces`."""
+        return bool(self._globs)
+
     def patterns(self, name: UnitName) -> tuple[str, ...]:
         """The patterns, of all units ever announced, that match the name; sorted."""
         return self._globs.matching(name)
@@ -285,9 +289,9 @@ class Board:
         """The machine at a position."""
         return self._by_slot[slot].id
 
-    def ids(self, bits: int) -> list[MachineId]:
-        """The machines of a set, in the order of ids."""
-        return [self._by_slot[slot].id for slot in slots_of(bits)]
+    def ids(self, bits: int, limit: int | None = None) -> list[MachineId]:
+        """The machines of a set, in the order of ids; the first `limit` of them."""
+        return [self._by_slot[slot].id for slot in islice(slots_of(bits), limit)]
 
     def metadata(self, bit: int) -> Mapping[str, str]:
         """Metadata of the machine that is alone in the set."""

@@ -91,12 +91,11 @@ def explain(board: Board, unit: Unit) -> Explanation:
 
 
 def _refusal(board: Board, rule: str, ground: filters.Ground) -> Refusal:
-    machines = board.ids(ground.machines)
     return Refusal(
         rule=rule,
         detail=ground.detail,
-        machines=tuple(machines[:SHOWN]),
-        count=len(machines),
+        machines=tuple(board.ids(ground.machines, SHOWN)),
+        count=ground.machines.bit_count(),
     )
 
 

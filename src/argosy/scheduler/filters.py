@@ -12,7 +12,7 @@ Meaning of the `[X-Fleet]` keys: fleet's `Documentation/unit-files-and-schedulin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,8 +21,9 @@ from argosy.model.ids import MachineId, UnitName
 from argosy.model.machine import Machine
 from argosy.model.unit import Condition, Operator, Unit
 from argosy.scheduler.amounts import in_bytes, in_cores
-from argosy.scheduler.board import Board
+from argosy.scheduler.board import PLAIN, Board
 from argosy.scheduler.globs import matches_any
+from argosy.scheduler.marks import Room
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 NAMED = 3
@@ -177,7 +178,7 @@ class Conflicts:
 
     def grounds(self, board: Board, unit: Unit, refused: int) -> list[Ground]:
         names: set[UnitName] = set()
-        for machine_id in board.ids(refused)[:SHOWN]:
+        for machine_id in board.ids(refused, SHOWN):
             names.update(self.against(board, unit, machine_id))
         detail = f"has {_some(sorted(names))}, which conflicts with it"
         return [Ground(refused, detail, "has a unit that conflicts", "have a unit that conflicts")]
@@ -232,7 +233,7 @@ class Port:
             refused ^= taken
             if taken:
                 names: set[UnitName] = set()
-                for machine_id in board.ids(taken)[:SHOWN]:
+                for machine_id in board.ids(taken, SHOWN):
                     names.update(self.holders(board, port, machine_id))
                 detail = f"port {port} is taken by {_some(sorted(names))}"
                 words = (f"has no port {port} free", f"have no port {port} free")
@@ -291,8 +292,7 @@ class Memory:
 
     def grounds(self, board: Board, unit: Unit, refused: int) -> list[Ground]:
         need = in_bytes(unit.requirements.memory_bytes)
-        left = {m: board.memory.left(m) for m in board.ids(refused) if board.memory.is_known(m)}
-        return _lacking(board, refused, need, left, most=in_bytes(max(0, *left.values(), 0)))
+        return _lacking(board, board.memory, refused, need=need, words=in_bytes)
 
 
 class CPU:
@@ -306,8 +306,7 @@ class CPU:
 
     def grounds(self, board: Board, unit: Unit, refused: int) -> list[Ground]:
         need = in_cores(unit.requirements.cpu_millis)
-        left = {m: board.cpu.left(m) for m in board.ids(refused) if board.cpu.is_known(m)}
-        return _lacking(board, refused, need, left, most=in_cores(max(0, *left.values(), 0)))
+        return _lacking(board, board.cpu, refused, need=need, words=in_cores)
 
 
 MACHINE_RULES: tuple[Rule, ...] = (MachineID(), MachineMetadata())
@@ -351,6 +350,8 @@ def violation(board: Board, unit: Unit, machine_id: MachineId) -> Refusal | None
     Only what the unit asks for counts, not whether the machine is there: absence is never a command. A machine that
     stopped saying what memory or processors it has keeps the reservations it has.
     """
+    if unit.requirements == PLAIN and not board.has_patterns and not board.has_limits:
+        return None
     bit = board.bit(machine_id)
     for rule in MACHINE_RULES:
         if rule.refused(board, unit, bit):
@@ -362,9 +363,9 @@ def violation(board: Board, unit: Unit, machine_id: MachineId) -> Refusal | None
         board.take(unit.name, machine_id)
     try:
         for rule in _RULES_WHERE_USABLE:
-            if rule.key == Memory.key and not board.memory.is_known(machine_id):
+            if rule.key == Memory.key and not board.memory.known & board.bit(machine_id):
                 continue
-            if rule.key == CPU.key and not board.cpu.is_known(machine_id):
+            if rule.key == CPU.key and not board.cpu.known & board.bit(machine_id):
                 continue
             if rule.refused(board, unit, bit):
                 return _refusal(board, unit, rule, bit)
@@ -477,16 +478,18 @@ def _places_in_words(board: Board, target: UnitName) -> str:
 
 
 def _lacking(
-    board: Board, refused: int, need: str, left: dict[MachineId, int], most: str
+    board: Board, room: Room, refused: int, *, need: str, words: Callable[[int], str]
 ) -> list[Ground]:
-    known = _union(board.bit(machine_id) for machine_id in left)
+    known = refused & room.known
     found: list[Ground] = []
     if known:
-        words = (f"has less than {need} left", f"have less than {need} left")
-        amount = f"{most} is left" if len(left) == 1 else f"at most {most} is left"
-        found.append(Ground(known, f"needs {need}, {amount}", *words))
+        most = words(max(0, *(room.left(machine_id) for machine_id in board.ids(known))))
+        is_alone = known.bit_count() == 1
+        detail = f"needs {need}, {most if is_alone else f'at most {most}'} is left"
+        found.append(
+            Ground(known, detail, f"has less than {need} left", f"have less than {need} left")
+        )
     if refused & ~known:
-        detail = f"needs {need}, does not say how much it has"
-        words = ("does not say what it has", "do not say what they have")
-        found.append(Ground(refused & ~known, detail, *words))
+        one, many = "does not say what it has", "do not say what they have"
+        found.append(Ground(refused & ~known, f"needs {need}, {one}", one, many))
     return found

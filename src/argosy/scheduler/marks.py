@@ -61,6 +61,8 @@ class Room:
     """
 
     def __init__(self) -> None:
+        self.known = 0
+        """The machines that say how much they have."""
         self._capacity: dict[MachineId, int] = {}
         self._left: dict[MachineId, int] = {}
         self._steps: list[int] = []
@@ -70,6 +72,7 @@ class Room:
         """A machine's capacity; 0 is unknown, and leaves no room at all."""
         before = self._capacity.get(machine, 0)
         self._capacity[machine] = amount
+        self.known = self.known | bit if amount else self.known & ~bit
         self._change(machine, bit, amount - before)
 
     def forget(self, machine: MachineId) -> None:
@@ -85,9 +88,6 @@ class Room:
     def left(self, machine: MachineId) -> int:
         """Negative when more is reserved than the machine has."""
         return self._left.get(machine, 0)
-
-    def is_known(self, machine: MachineId) -> bool:
-        return self._capacity.get(machine, 0) > 0
 
     def machines(self, amount: int, among: int, by_slot: Callable[[int], MachineId]) -> int:
         """The machines of `among` that have at least `amount` (over 0) left. by_slot: the machine at a position."""
@@ -121,9 +121,11 @@ class Room:
 
     def widen(self, slot: int) -> None:
         """A new machine got the position `slot`; it has nothing until `set_capacity`."""
+        self.known = widened(self.known, slot)
         self._at_least = {step: widened(bits, slot) for step, bits in self._at_least.items()}
 
     def narrow(self, slot: int) -> None:
+        self.known = narrowed(self.known, slot)
         self._at_least = {step: narrowed(bits, slot) for step, bits in self._at_least.items()}
 
 

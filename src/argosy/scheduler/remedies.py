@@ -66,7 +66,7 @@ def _nearest(board: Board, unit: Unit) -> list[list[MachineId]]:
             group = exactly & failing & ~tried
             tried |= group
             if group:
-                found.append(board.ids(group)[:_TRIED])
+                found.append(board.ids(group, _TRIED))
     return found
 
 
@@ -208,7 +208,7 @@ def _allow_more(board: Board, unit: Unit, machine_id: MachineId) -> Change | Non
 def _free_memory(board: Board, unit: Unit, machine_id: MachineId) -> Change | None:
     missing = unit.requirements.memory_bytes - board.memory.left(machine_id)
     leaving = _releasing(board, machine_id, missing, lambda one: one.requirements.memory_bytes)
-    if not board.memory.is_known(machine_id) or leaving is None:
+    if not board.memory.known & board.bit(machine_id) or leaving is None:
         return None
     words = f"free {in_bytes(missing)} on machine {_called(board, machine_id)}"
     return Change(words=words, leaving=leaving)
@@ -217,7 +217,7 @@ def _free_memory(board: Board, unit: Unit, machine_id: MachineId) -> Change | No
 def _free_cpu(board: Board, unit: Unit, machine_id: MachineId) -> Change | None:
     missing = unit.requirements.cpu_millis - board.cpu.left(machine_id)
     leaving = _releasing(board, machine_id, missing, lambda one: one.requirements.cpu_millis)
-    if not board.cpu.is_known(machine_id) or leaving is None:
+    if not board.cpu.known & board.bit(machine_id) or leaving is None:
         return None
     words = f"free {in_cores(missing)} on machine {_called(board, machine_id)}"
     return Change(words=words, leaving=leaving)

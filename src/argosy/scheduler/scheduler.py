@@ -11,6 +11,7 @@ each, all at once. That is what placing one after the other comes to, and it is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from argosy.model.ids import UnitName
 from argosy.model.unit import Unit
@@ -46,23 +47,25 @@ class _Placing:
                 self._followers.setdefault(target, []).append(unit)
         self._decisions: list[Decision] = []
         self._refused: list[Unit] = []
+        self._has_displaced = False
 
     def decide(self) -> list[Decision]:
         self._board.register(self._units.values())
         waiting: Sequence[Unit] = self._in_order()
         while waiting:
-            departures = self._board.departures
             self._refused = []
+            self._has_displaced = False
             for run in self._runs(waiting):
                 self._place_run(run)
             # Units that made way have left room behind: somebody refused before may fit now.
-            waiting = self._refused if self._board.departures != departures else ()
+            waiting = self._refused if self._has_displaced else ()
         explainer = Explainer(self._board, self._units)
-        self._decisions += (
-            Refused(unit.name, explainer.explain(unit))
-            for unit in sorted(self._refused, key=lambda unit: unit.name)
-            if not self._board.has(unit.name)
-        )
+        # Not only those refused: a global unit may have had to make way everywhere.
+        self._decisions += [
+            Refused(name, explainer.explain(self._units[name]))
+            for name in sorted(self._units)
+            if not self._board.has(name)
+        ]
         return self._decisions
 
     def _in_order(self) -> list[Unit]:
@@ -121,14 +124,13 @@ class _Placing:
             yield run
 
     def _alike(self, one: Unit, other: Unit) -> bool:
-        needs = one.requirements
+        needs, board = one.requirements, self._board
         if needs is not other.requirements and needs != other.requirements:
             return False
-        if self._board.patterns(one.name) != self._board.patterns(other.name):
+        if board.has_patterns and board.patterns(one.name) != board.patterns(other.name):
             return False
-        if needs.max_per_machine is None and not self._board.has_limits:
-            return True
-        return one.service == other.service
+        is_limited = needs.max_per_machine is not None or board.has_limits
+        return not is_limited or one.service == other.service
 
     def _place_run(self, run: list[Unit]) -> None:
         needs = run[0].requirements
@@ -139,7 +141,8 @@ class _Placing:
             for unit in run:
                 self._place_replacing(unit)
         elif (
-            needs.spread
+            len(run) == 1
+            or needs.spread
             or needs.machine_of
             or not self._followers.keys().isdisjoint(unit.name for unit in run)
         ):
@@ -205,6 +208,7 @@ class _Placing:
             if moved is not None:
                 words = scores.reason(board, unit, among=fit | bit, load=load, machine=bit)
                 self._decisions.append(Placed(unit.name, machine_id, words, moved))
+                self._has_displaced = self._has_displaced or bool(moved)
                 return
             untried ^= bit
         self._refused.append(unit)
@@ -239,7 +243,7 @@ class _Placing:
 
 
 def _hardest_first(units: Iterable[Unit]) -> list[Unit]:
-    ordered = sorted(units, key=lambda unit: unit.name)
+    ordered = sorted(units, key=attrgetter("name"))
     if any(unit.requirements.memory_bytes or unit.requirements.cpu_millis for unit in ordered):
         ordered.sort(
             key=lambda unit: (-unit.requirements.memory_bytes, -unit.requirements.cpu_millis)
