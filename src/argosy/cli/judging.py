@@ -97,6 +97,7 @@ class Situation:
         self.units: dict[str, UnitView] = {unit["name"]: unit for unit in units}
         self.states: dict[str, dict[str, StateView]] = {}
         self._refused: dict[str, str] = {}
+        self._not_started: dict[str, str] = {}
         for row in states:
             self.states.setdefault(row["name"], {})[row["machine"]] = row
 
@@ -116,10 +117,14 @@ class Situation:
             else:
                 rows[data["machine"]] = data  # type: ignore[assignment]
                 self._refused.pop(name, None)
+                if data["active"] != "inactive":
+                    self._not_started.pop(name, None)
         elif item.kind == "event":
             name = data["unit"] or None
             if name and data["kind"] == "unit.refused":
                 self._refused[name] = data["message"]
+            elif name and data["kind"] == "unit.not-started":
+                self._not_started[name] = data["message"]
         else:
             return None
         return name
@@ -152,6 +157,8 @@ class Situation:
             return Verdict(Outcome.FAILED, f"{machine} refuses it: {self._refused[name]}")
         if row is None or row["digest"] is None:
             return Verdict(Outcome.WAITING, f"on its way to {machine}")
+        if wish.goal is Goal.RUNNING and name in self._not_started:
+            return Verdict(Outcome.FAILED, f"{self._not_started[name]} on {machine}", row)
         if wish.is_stale(row):
             return Verdict(Outcome.WAITING, f"{machine} has yet to act", row)
         if row["load"] != "loaded":

@@ -10,8 +10,9 @@ import msgspec
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that happened.
 
-    kind: stable words with a dot, `unit.submitted`, `unit.placed`, `unit.unplaced`, `unit.pending`, `unit.active`,
-    `unit.failed`, `machine.joined`, `machine.lost`, `engine.leading` ...
+    kind: stable words with a dot: `unit.submitted`, `unit.changed`, `unit.desired`, `unit.destroyed`, `unit.placed`,
+    `unit.unplaced`, `unit.pending`, `unit.active`, `unit.failed`, `unit.not-started`, `machine.joined`, `machine.lost`,
+    `engine.leading` ...
     """
 
     at: datetime
