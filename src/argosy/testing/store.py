@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -138,9 +138,14 @@ class FaultyStore:
             raise Indeterminate(reason)
         return result
 
-    @asynccontextmanager
-    async def watch(
+    def watch(
         self, start: str, end: str | None = None, *, start_revision: int = 0
+    ) -> AbstractAsyncContextManager[AsyncIterator[base.WatchBatch]]:
+        return self._watch(start, end, start_revision)
+
+    @asynccontextmanager
+    async def _watch(
+        self, start: str, end: str | None, start_revision: int
     ) -> AsyncIterator[AsyncIterator[base.WatchBatch]]:
         await self._reach()
         self._ledger.looked(self._process, start, end)

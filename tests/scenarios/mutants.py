@@ -1,0 +1,131 @@
+"""Bugs on purpose: each a small change of a real class, of a kind that other orchestrators have had."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from argosy.agent.agent import Agent
+from argosy.agent.planner import Started
+from argosy.errors import Indeterminate, Temporary
+from argosy.model.assignment import Assignment
+from argosy.model.ids import UnitName
+from argosy.model.link import Delivery
+from argosy.settings import EngineSettings, PresenceSettings
+from argosy.store import base, keys
+from argosy.testing.cluster import Parts, Shape, Story
+from argosy.testing.explore import survive
+from argosy.testing.store import FaultyStore
+from scenarios.stories import leader_stands_still_at_work
+
+FOUR_MACHINES: list[dict[str, str]] = [{"disk": "ssd"}, {"disk": "hdd"}, {}, {}]
+
+
+class StopsWhenCutOff(Agent):
+    """Absence treated as a command: no stream of assignments counts as an assignment to run nothing."""
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with self._link.assignments() as deliveries:
+                    async for delivery in deliveries:
+                        self._accept(delivery)
+            except Temporary:
+                if self._delivery is not None:
+                    nothing = Assignment(machine=self._machine.id)
+                    self._delivery = msgspec.structs.replace(self._delivery, assignment=nothing)
+                    self._wake.set()
+            await asyncio.sleep(self._settings.retry_after.total_seconds())
+
+
+class TakesAnyAssignment(Agent):
+    """Accepts an assignment that is older than the one it has."""
+
+    def _accept(self, delivery: Delivery) -> None:
+        self._delivery = None
+        super()._accept(delivery)
+
+
+class BouncesOnStart(Agent):
+    """Forgets, when it starts, what it has started before."""
+
+    def __init__(self, *args: Any, **others: Any) -> None:
+        super().__init__(*args, **others)
+        self._started = {
+            UnitName(name): Started(version=started.version, generation=-1)
+            for name, started in self._started.items()
+        }
+
+
+class RetriesBlindly(FaultyStore):
+    """Sends a transaction again when it got no answer."""
+
+    async def txn(
+        self,
+        compares: Sequence[base.Compare],
+        success: Sequence[base.Op],
+        failure: Sequence[base.Op] = (),
+    ) -> base.TxnResult:
+        try:
+            return await super().txn(compares, success, failure)
+        except Indeterminate:
+            return await super().txn(compares, success, failure)
+
+
+class WatchesFromNow(FaultyStore):
+    """Watches from the present instead of from the revision that was read."""
+
+    def watch(
+        self, start: str, end: str | None = None, *, start_revision: int = 0
+    ) -> AbstractAsyncContextManager[AsyncIterator[base.WatchBatch]]:
+        return super().watch(start, end)
+
+
+class CommitsUnguarded(FaultyStore):
+    """Writes without asking whether this engine still leads."""
+
+    async def txn(
+        self,
+        compares: Sequence[base.Compare],
+        success: Sequence[base.Op],
+        failure: Sequence[base.Op] = (),
+    ) -> base.TxnResult:
+        is_election = base.absent(keys.LEADER) in compares
+        kept = [one for one in compares if is_election or one.key != keys.LEADER]
+        return await super().txn(kept, success, failure)
+
+
+def impatient() -> EngineSettings:
+    """Believes in a machine's loss at once after a change of leader."""
+    return EngineSettings(presence=PresenceSettings(patience=timedelta()))
+
+
+def shape(**parts: Any) -> Shape:
+    """Four machines, two servers, and what is broken."""
+    return Shape(machines=FOUR_MACHINES, servers=2, parts=Parts(**parts))
+
+
+class Mutant(NamedTuple):
+    """A bug, a story that meets it, and the invariants of which one has to notice."""
+
+    shape: Shape
+    noticed_by: tuple[str, ...]
+    story: Story[None] = survive
+
+
+SOUND = shape()
+MUTANTS = {
+    "absence treated as a command": Mutant(shape(agent=StopsWhenCutOff), ("S6", "S4")),
+    "an older assignment accepted": Mutant(shape(agent=TakesAnyAssignment), ("S4",)),
+    "units bounced by the agent's restart": Mutant(shape(agent=BouncesOnStart), ("S6",)),
+    "a transaction blindly sent again": Mutant(shape(client=RetriesBlindly), ("S11",)),
+    "a watch that resumes at the wrong revision": Mutant(shape(client=WatchesFromNow), ("after",)),
+    "commits without the leader's guard": Mutant(
+        shape(client=CommitsUnguarded), ("S3",), leader_stands_still_at_work
+    ),
+    "no patience after a change of leader": Mutant(replace(SOUND, engine=impatient()), ("P2",)),
+}
