@@ -314,6 +314,28 @@ async def test_a_watch_tells_of_a_change_that_came_after_ready(server: Running) 
     )
 
 
+async def test_a_client_that_goes_away_leaves_nothing_behind(server: Running) -> None:
+    watch = await asyncio.to_thread(server.client.watch)
+    await asyncio.to_thread(next, watch)
+    subscriptions = server.server._api.feed._subscriptions
+    assert len(subscriptions) == 1
+    await asyncio.to_thread(watch.close)
+    async with asyncio.timeout(5):
+        while subscriptions:
+            await server.call(lambda client: client.version())
+
+
+async def test_half_a_request_does_not_hold_up_the_end(server: Running) -> None:
+    reader, writer = await asyncio.open_unix_connection(server.path)
+    writer.write(post("/v1/units", b'{"un')[:-2])
+    await server.call(lambda client: client.version())
+    async with asyncio.timeout(1):
+        server.task.cancel()
+        await asyncio.gather(server.task, return_exceptions=True)
+        assert b"the server stops" in await reader.read()
+    writer.close()
+
+
 async def test_a_watch_ends_quietly_after_its_time(server: Running) -> None:
     def watch(client: Client) -> list[str]:
         with client.watch(timeout_seconds=0.2) as items:

@@ -67,6 +67,13 @@ class BoundedProtocol(H11Protocol):
             self._stall_timer.cancel()
         super().resume_writing()
 
+    def shutdown(self) -> None:
+        """Begin a graceful end. A request that has not arrived whole is not waited for."""
+        if self.conn.their_state is h11.SEND_BODY:
+            self._refuse(StoreUnavailable("the server stops"))
+        else:
+            super().shutdown()
+
     def send_400_response(self, msg: str) -> None:
         self._refuse(problems.Refused(400, msg))
 

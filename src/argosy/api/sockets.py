@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import ipaddress
 import os
 import socket
@@ -25,6 +26,8 @@ def listen_unix(path: Path) -> socket.socket:
     """
     directory = open_private(path.parent)
     try:
+        # Two servers that begin together must not each take the other's socket for a dead one's.
+        fcntl.flock(directory, fcntl.LOCK_EX)
         short = f"/proc/self/fd/{directory}/{path.name}"
         _clear(short, path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
