@@ -24,7 +24,8 @@ def main(channel: socket.socket) -> None:
     gc.disable()
     gc.freeze()  # what is here now is never looked at again, so its pages stay shared
     while True:
-        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        # Close-on-exec: a unit's processes must not hold their supervisor's connection open, let alone write to it.
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1, socket.MSG_CMSG_CLOEXEC)
         if not descriptors:
             return
         _fork(channel, descriptors[0])
@@ -56,4 +57,6 @@ if __name__ == "__main__":
     os.umask(0o077)
     os.chdir("/")
     tree.set_title("argosy: spawner")
-    main(socket.socket(fileno=int(sys.argv[1])))
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)
+    main(connection)
