@@ -34,9 +34,7 @@ BUSY_SECONDS = 1.0
 POSITION_BITS = 20
 """A row's id is its revision and its position in that revision: order, uniqueness and lookup without another index."""
 
-_SCHEMA = f"""
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {LAYOUT};
+_SCHEMA = """
 CREATE TABLE changes (
     id INTEGER PRIMARY KEY,           -- revision * 2^20 + position within the transaction
     key TEXT NOT NULL,
@@ -225,7 +223,8 @@ def _create(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as db:
             db.execute("PRAGMA synchronous = EXTRA")
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+            marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LAYOUT};"
+            db.executescript(f"BEGIN; {marks} {_SCHEMA} COMMIT;")
             db.execute("PRAGMA journal_mode = WAL").fetchall()
         new.rename(path)
         _sync_directory(path.parent)
