@@ -24,10 +24,12 @@ def main(channel: socket.socket) -> None:
     gc.disable()
     gc.freeze()  # what is here now is never looked at again, so its pages stay shared
     while True:
-        # Close-on-exec: a unit's processes must not hold their supervisor's connection open, let alone write to it.
-        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
         if not descriptors:
             return
+        # A unit's processes must not hold their supervisor's connection, let alone write to it. (recv_fds of Python 3.11
+        # drops its flags, so MSG_CMSG_CLOEXEC would be for nothing.)
+        os.set_inheritable(descriptors[0], False)
         _fork(channel, descriptors[0])
         os.close(descriptors[0])
 
