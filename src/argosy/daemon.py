@@ -246,6 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     settings = LocalSettings(directory=options.directory, listen=options.listen)
 
     async def run() -> None:
@@ -255,13 +256,14 @@ def main(arguments: list[str] | None = None) -> int:
             loop.add_signal_handler(number, stop.set)
         await run_local(settings, ready=lambda: log.info("ready"), stop=stop)
 
+    problems: list[ArgosyError] = []
     try:
         asyncio.run(run())
-    except* ArgosyError as problems:
-        for problem in problems.exceptions:
-            log.error("%s", problem)
-        return 1
-    return 0
+    except* ArgosyError as group:
+        problems += [one for one in group.exceptions if isinstance(one, ArgosyError)]
+    for problem in problems:
+        log.error("%s", problem)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence, Set
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
+from argosy.agent import containers
 from argosy.agent.disk import Disk
 from argosy.agent.link import ServerLink
 from argosy.agent.planner import Started, plan
 from argosy.agent.reporter import Reporter
-from argosy.errors import NotFound, RuntimeBusy, RuntimeRefused, Temporary
+from argosy.errors import ArgosyError, Invalid, NotFound, RuntimeBusy, RuntimeRefused, Temporary
 from argosy.model import actions
 from argosy.model.assignment import AssignedUnit
 from argosy.model.ids import Digest, UnitName
 from argosy.model.link import Delivery
 from argosy.model.machine import Machine
+from argosy.model.observed import ActiveState
 from argosy.model.unit import DesiredState
 from argosy.runtime.base import JobResult, RunnableUnit, Runtime
 from argosy.settings import AgentSettings
@@ -48,10 +50,12 @@ class Agent:
         *,
         clock: Callable[[], datetime],
         settings: AgentSettings | None = None,
+        find_engine: containers.FindEngine = containers.installed_engine,
     ) -> None:
         self._link = link
         self._runtime = runtime
         self._disk = disk
+        self._find_engine = find_engine
         self._machine = machine
         self._settings = settings or AgentSettings()
         self._reporter = Reporter(link, runtime, machine, clock=clock, settings=self._settings)
@@ -116,6 +120,7 @@ class Agent:
         async with self._runtime.changes() as changes:
             async for names in changes:
                 self._reporter.note(names)
+                self._remember(name for name in names if self._has_begun(name))
                 self._wake.set()
 
     # --- acting -------------------------------------------------------------------------------------------------
@@ -144,11 +149,11 @@ class Agent:
         held_back = self._busy | self._not_before.keys()
         steps = [
             step
-            for step in plan(self._delivery.assignment, self._runtime.statuses(), self._started)
+            for step in plan(
+                self._delivery.assignment, self._runtime.statuses(), self._started | self._asked
+            )
             if step.unit not in held_back and not self._is_asked(step)
         ]
-        for step in steps:
-            log.info("%s %s: %s", type(step).__name__.lower(), step.unit, step.reason)
         leaving = {step.unit for step in steps if isinstance(step, actions.Remove)}
         stopping = leaving | {step.unit for step in steps if isinstance(step, actions.Stop)}
         for name in sorted(stopping):
@@ -166,6 +171,9 @@ class Agent:
         ]
         if starts:
             self._start(starts)
+        for step in steps:
+            if not isinstance(step, actions.Start | actions.Restart) or step in starts:
+                log.info("%s %s: %s", type(step).__name__.lower(), step.unit, step.reason)
 
     def _forget_starts(self) -> None:
         """A unit that is not to be launched loses its memory of having been, so that the next launch starts it."""
@@ -214,8 +222,11 @@ class Agent:
         task.add_done_callback(lambda _: work.close())
 
     async def _stop(self, name: UnitName, *, remove: bool) -> None:
-        await self._runtime.stop([name])
+        # What is stopped here has had no start: the text may be the old one again before the stop has ended.
         self._asked.pop(name, None)
+        if self._started.pop(name, None) is not None:
+            self._save_started()
+        await self._runtime.stop([name])
         if remove:
             await self._runtime.remove([name])
 
@@ -224,54 +235,81 @@ class Agent:
         assigned = {unit.name: unit for unit in self._delivery.assignment.units}
         wanted = [assigned[step.unit] for step in installs if step.unit in assigned]
         texts = await self._texts({unit.digest for unit in wanted})
-        units = [
-            RunnableUnit(
-                name=unit.name,
-                digest=unit.version,
-                text=texts[unit.digest],
-                environment=environment(unit, self._machine),
-            )
-            for unit in wanted
-            if unit.digest in texts
-        ]
-        refused = await self._runtime.install(units)
-        for unit in units:
-            problem = str(refused[unit.name]) if unit.name in refused else ""
-            if problem and problem != self._refusals.get(unit.name):
-                log.warning("%s cannot be installed: %s", unit.name, problem)
-                self._reporter.tell("unit.refused", unit.name, problem)
-            self._refusals[unit.name] = problem
+        units: list[RunnableUnit] = []
+        refused: dict[UnitName, ArgosyError] = {}
+        for unit in wanted:
+            if unit.digest in texts:
+                try:
+                    units.append(self._runnable(unit, texts[unit.digest]))
+                except (Invalid, RuntimeRefused) as problem:
+                    refused[unit.name] = problem
+        refused.update(await self._runtime.install(units))
+        for name in [unit.name for unit in wanted if unit.digest in texts]:
+            self._tell_refusal(name, str(refused[name]) if name in refused else "")
         self._hold_back({step.unit for step in installs} - {unit.name for unit in units})
         self._hold_back(refused)
+
+    def _runnable(self, unit: AssignedUnit, text: bytes) -> RunnableUnit:
+        return RunnableUnit(
+            name=unit.name,
+            digest=unit.version,
+            text=containers.rendered(unit.name, text, self._find_engine),
+            environment=environment(unit, self._machine),
+        )
+
+    def _tell_refusal(self, name: UnitName, problem: str) -> None:
+        """Log and report a refusal once, not with each try; an empty one ends it."""
+        if problem and problem != self._refusals.get(name):
+            log.warning("%s cannot be installed: %s", name, problem)
+            self._reporter.tell("unit.refused", name, problem)
+        self._refusals[name] = problem
 
     def _start(self, steps: Sequence[actions.Start | actions.Restart]) -> None:
         """Ask for the starts, as one transaction so that the units' own order holds, and remember having asked.
 
-        The disk remembers after the runtime was asked: an agent that dies between the two asks again, which is better
-        than a start that somebody wanted and nobody carries out.
+        The disk remembers once the runtime shows that it has begun: an agent that dies before that asks again, which is
+        better than a start that somebody wanted and nobody carries out.
         """
-        for step in steps:
-            self._asked[step.unit] = self._started[step.unit] = self._wanted_start(step)
         for kind in (actions.Start, actions.Restart):
-            names = [step.unit for step in steps if isinstance(step, kind)]
-            if names:
+            wanted = {s.unit: self._wanted_start(s) for s in steps if isinstance(s, kind)}
+            if wanted:
+                self._asked |= wanted
                 word = kind.__name__.lower()
-                self._begin(self._ask(word, names), f"{word} {len(names)} units", busy=set())
-        asyncio.get_running_loop().call_soon(self._save_started)
+                self._begin(self._ask(word, wanted), f"{word} {len(wanted)} units", busy=set())
 
-    async def _ask(self, word: str, names: Sequence[UnitName]) -> None:
+    async def _ask(self, word: str, wanted: Mapping[UnitName, Started]) -> None:
+        names = list(wanted)
         try:
             asked = self._runtime.start if word == "start" else self._runtime.restart
             results = await asked(names)
         except (RuntimeBusy, RuntimeRefused, OSError):
             for name in names:
                 self._asked.pop(name, None)
-                self._started.pop(name, None)
             self._hold_back(names)
             raise
+        self._remember(name for name in names if self._asked.get(name) == wanted[name])
         for name, result in results.items():
             if result is not JobResult.DONE:
                 log.info("%s of %s ended: %s", word, name, result.value)
+            if result is JobResult.DEPENDENCY:
+                why = "not started: a unit that it requires did not start"
+                self._reporter.tell("unit.not-started", name, why)
+
+    def _has_begun(self, name: UnitName) -> bool:
+        """Whether the runtime shows that it does what it was asked for. One that is merely active may be the one from
+        before a restart.
+        """
+        status = self._runtime.statuses().get(name)
+        active = ActiveState.INACTIVE if status is None else status.active
+        is_first = name not in self._started and active is ActiveState.ACTIVE
+        return is_first or active in (ActiveState.ACTIVATING, ActiveState.DEACTIVATING)
+
+    def _remember(self, names: Iterable[UnitName]) -> None:
+        """Keep on the disk that these have had the starts that they were asked for."""
+        begun = {name: self._asked[name] for name in names if name in self._asked}
+        if any(self._started.get(name) != started for name, started in begun.items()):
+            self._started |= begun
+            self._save_started()
 
     def _save_started(self) -> None:
         try:

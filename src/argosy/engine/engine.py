@@ -107,7 +107,7 @@ class Engine:
         full_every = self._settings.full_turn_every.total_seconds()
         next_full = loop.time() + full_every
         sentence = await term.turn(Scope.everything())
-        self._say(sentence, is_leading=True)
+        self._say(sentence or "leading; nothing to do", is_leading=True, braked=term.braked)
         while True:
             deadline = min(next_full, term.look_again_at)
             batches = await inbox.take(deadline)
@@ -118,8 +118,8 @@ class Engine:
             if loop.time() >= next_full:
                 await self._full_turn(term)
                 next_full = loop.time() + full_every
-            if sentence:
-                self._say(sentence, is_leading=True, braked=term.braked)
+            if sentence or term.braked != self.status.braked:
+                self._say(sentence or _about(term.braked), is_leading=True, braked=term.braked)
 
     async def _full_turn(self, term: _Term) -> None:
         missed = await term.full_turn()
@@ -275,6 +275,13 @@ async def _inbox(
             reader.cancel()
             with suppress(asyncio.CancelledError):
                 await reader
+
+
+def _about(braked: frozenset[MachineId]) -> str:
+    """What is to be said when only the brake has changed."""
+    if not braked:
+        return "the machines that had vanished together are back or given up"
+    return f"nothing is moved: too many machines vanished together, {len(braked)} of them long ago"
 
 
 def _sentence(decided: Sequence[actions.EngineAction]) -> str:
