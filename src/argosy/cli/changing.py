@@ -50,7 +50,7 @@ def _named(client: Client, args: argparse.Namespace) -> list[UnitView]:
     words = naming.unit_names(args.names)
     units = client.units(words)
     if missing := naming.missing(units, words):
-        raise naming.not_found(missing)
+        raise naming.not_found(missing, client)
     return naming.without_templates(units, words)
 
 

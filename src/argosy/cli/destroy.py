@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if any(map(naming.is_glob, words)):
         units = client.units(words)
         if missing := naming.missing(units, words):
-            raise naming.not_found(missing)
+            raise naming.not_found(missing, client)
         # Exactly what was shown is destroyed, whatever else has come to match meanwhile.
         words = [unit["name"] for unit in units]
         if not args.yes and not _is_agreed(words, args):

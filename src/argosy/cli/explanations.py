@@ -18,7 +18,7 @@ def lines(explanation: Explanation, machine_name: Callable[[str], str]) -> list[
         for refusal in refusals
     ]
     if explanation["remedy"]:
-        found.append(f"it would fit: {explanation['remedy']}")
+        found.append(f"to place it: {explanation['remedy']}")
     return found
 
 

@@ -160,7 +160,8 @@ class Situation:
         if wish.goal is Goal.RUNNING and name in self._not_started:
             return Verdict(Outcome.FAILED, f"{self._not_started[name]} on {machine}", row)
         if wish.is_stale(row):
-            return Verdict(Outcome.WAITING, f"{machine} has yet to act", row)
+            # The row is no part of the answer: its output is of the run before.
+            return Verdict(Outcome.WAITING, f"{machine} has yet to act")
         if row["load"] != "loaded":
             return Verdict(Outcome.FAILED, causes.cause(row), row)
         if wish.goal is Goal.LOADED:

@@ -6,9 +6,10 @@ mean units of the cluster; quote them, or the shell makes files of them.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 
-from argosy.client import MachineView, UnitView
+from argosy.client import Client, MachineView, UnitView
 from argosy.errors import Invalid, NotFound
 from argosy.units import globs, names
 
@@ -85,10 +86,10 @@ def without_templates(units: Iterable[UnitView], words: Sequence[str]) -> list[U
     return [unit for unit in units if unit["name"] in words or not is_template(unit["name"])]
 
 
-def not_found(words: Sequence[str]) -> NotFound:
-    """What to raise about `missing` words."""
+def not_found(words: Sequence[str], client: Client) -> NotFound:
+    """What to raise about `missing` words, with the nearest name that the cluster has."""
+    near = difflib.get_close_matches(words[0], [u["name"] for u in client.units()], n=1, cutoff=0.7)
+    hint = f"did you mean {near[0]}?" if near else "argosy list-unit-files"
     shown = ", ".join(names.shown(word)[1:-1] for word in words[:5])
     more = f" and {len(words) - 5} more" if len(words) > 5 else ""
-    return NotFound(
-        f"no unit of the cluster is called or matches {shown}{more}", hint="argosy list-unit-files"
-    )
+    return NotFound(f"no unit of the cluster is called or matches {shown}{more}", hint=hint)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from argosy.cli import causes, exits, explanations, moments, naming, terminal
+from argosy.cli.progress import tail_lines
 from argosy.cli.terminal import Style
 from argosy.client import Client, LogLine, StateView, UnitView, Why
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     words = naming.unit_names(args.names)
     units = client.units(words)
     if missing := naming.missing(units, words):
-        raise naming.not_found(missing)
+        raise naming.not_found(missing, client)
     told = [client.why(unit["name"]) for unit in units]
     if args.json:
         print(json.dumps(told))
@@ -118,7 +119,10 @@ def _output(client: Client, why: Why, lines: int, style: Style) -> list[str]:
     if lines <= 0 or not why["statuses"]:
         return []
     with client.logs([why["unit"]["name"]], lines=lines) as stream:
-        return [f"  {style.dim(moments.clock(line['at']))} {_text(line, style)}" for line in stream]
+        found = [f"  {style.dim(moments.clock(one['at']))} {_text(one, style)}" for one in stream]
+    # The server may have no way to the machine's output; what it wrote before it failed came with the state.
+    last = [line for row in why["statuses"] for line in row["last_lines"]]
+    return found or tail_lines(last[-lines:], style)
 
 
 def _text(line: LogLine, style: Style) -> str:

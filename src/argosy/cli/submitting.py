@@ -131,7 +131,7 @@ def named(client: Client, meant: Meant) -> list[UnitView]:
         return []
     found = client.units(meant.named)
     if missing := naming.missing(found, meant.named):
-        problem = naming.not_found(missing)
+        problem = naming.not_found(missing, client)
         stem = missing[0].removesuffix(".service")
         if sources.is_directory(f"./{stem}"):
             problem.hint = f"for the directory, add a slash: {stem}/"
