@@ -202,9 +202,9 @@ def one_unit_more() -> None:
         assert plan(state, board, Scope.everything(), lost=frozenset()) == []
         taken.append(time.process_time() - made)
     _print("full turn that finds nothing to do, 100,000 units", taken, 100_000)
-    print(f"{'board made from a snapshot of 100,000 units':76} {made - started:8.3f} s")
+    print(f"{'board made from a snapshot of 100,000 units':76} {1000 * (made - started):9.2f} ms")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{'memory of this process at its peak, with all of the above':76} {peak:6.0f} MiB")
+    print(f"{'memory of this process at its peak, with all of the above':76} {peak:9.0f} MiB")
 
 
 def _settled_cluster() -> Snapshot:
@@ -244,7 +244,8 @@ def _report(
 
 def _print(words: str, taken: Sequence[float], count: int) -> None:
     median = statistics.median(taken)
-    print(f"{words:76} {median:8.4f} s ({max(taken):.4f})  {count / median:12,.0f}/s")
+    took = f"{1000 * median:9.2f} ms ({1000 * max(taken):.2f})"
+    print(f"{words:76} {took:24} {count / median:12,.0f}/s")
 
 
 def _machine(number: int, metadata: dict[str, str] | None = None, *, memory: int = 0) -> Machine:

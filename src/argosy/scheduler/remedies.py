@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from heapq import nsmallest
 
 import msgspec
 
@@ -62,12 +63,20 @@ def _nearest(board: Board, unit: Unit) -> list[list[MachineId]]:
         exactly = at_least[count] & ~beyond & ~hopeless
         tried = 0
         # One machine for each combination of rules is enough to try: the cheapest rules first.
-        for failing in (by_rule[position] for position in _CHEAPEST):
-            group = exactly & failing & ~tried
+        for key in _CHEAPEST:
+            group = exactly & by_rule[_KEYS.index(key)] & ~tried
             tried |= group
             if group:
-                found.append(board.ids(group, _TRIED))
+                found.append(_likeliest(board, key, group))
     return found
+
+
+def _likeliest(board: Board, key: str, group: int) -> list[MachineId]:
+    """Of machines that the same rule refuses, those that miss least; a few."""
+    if key not in ("Memory", "CPU"):
+        return board.ids(group, _TRIED)
+    room = board.memory if key == "Memory" else board.cpu
+    return nsmallest(_TRIED, board.ids(group), key=lambda one: (-room.left(one), one))
 
 
 def _changes(board: Board, unit: Unit, machine_id: MachineId) -> list[Change]:
@@ -263,17 +272,14 @@ _BY_RULE: dict[str, Callable[[Board, Unit, MachineId], Change | None]] = {
     "CPU": _free_cpu,
 }
 _KEYS = [rule.key for rule in filters.RULES]
-_CHEAPEST = [
-    _KEYS.index(key)
-    for key in (
-        "Presence",
-        "MachineMetadata",
-        "Memory",
-        "CPU",
-        "Port",
-        "MaxPerMachine",
-        "Conflicts",
-        "Replaces",
-        "MachineOf",
-    )
-]
+_CHEAPEST = (
+    "Presence",
+    "MachineMetadata",
+    "Memory",
+    "CPU",
+    "Port",
+    "MaxPerMachine",
+    "Conflicts",
+    "Replaces",
+    "MachineOf",
+)
