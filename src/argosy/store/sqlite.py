@@ -47,7 +47,7 @@ class _Outcome(NamedTuple):
 
     answer: asyncio.Future[Any]
     result: Any = None
-    error: ArgosyError | None = None
+    error: Exception | None = None
 
 
 class SqliteStore(LocalStore):
@@ -125,23 +125,26 @@ class SqliteStore(LocalStore):
 
     async def _write(self) -> None:
         """Write down groups of requests until there are none."""
-        while self._requests or self._dropped:
+        may_drop = True
+        while self._requests or (self._dropped and may_drop):
             group, self._requests = self._requests[:MAX_GROUP], self._requests[MAX_GROUP:]
             try:
                 outcomes = await self._commit(group)
-            except ArgosyError as problem:
-                self._index.rollback()
-                outcomes = [_Outcome(request.answer, error=problem) for request in group]
-                if isinstance(problem, Indeterminate):
-                    self._stop(problem)
-                for outcome in outcomes:
-                    _give(outcome)
-                if not self._requests:
-                    return  # what is left to drop goes with the next commit
+            except Exception as problem:
+                outcomes = self._refuse(group, problem)
+                may_drop = False  # it goes with the next request's commit, not round and round here
             else:
                 self._publish()
-                for outcome in outcomes:
-                    _give(outcome)
+            for outcome in outcomes:
+                _give(outcome)
+
+    def _refuse(self, group: Sequence[_Request], problem: Exception) -> list[_Outcome]:
+        """Take back what was decided for a group whose commit failed."""
+        self._index.rollback()
+        refusal = problem if isinstance(problem, ArgosyError) else _fault(problem)
+        if isinstance(refusal, Indeterminate):
+            self._stop(refusal)
+        return [_Outcome(request.answer, error=refusal) for request in group]
 
     async def _commit(self, group: Sequence[_Request]) -> list[_Outcome]:
         """Decide a group and make it durable; when the disk is full, only those that make room."""
@@ -169,12 +172,12 @@ class SqliteStore(LocalStore):
             try:
                 result = request.decide()
                 if refusing and _needs_room(self._index.unpublished(), before):
-                    self._index.rollback(before)
                     raise StoreFull(
                         "no space left on the store's disk; nothing was written",
                         hint="make room on the disk, or delete something: argosy destroy NAME",
                     )
-            except ArgosyError as problem:
+            except Exception as problem:
+                self._index.rollback(before)
                 outcomes.append(_Outcome(request.answer, error=problem))
             else:
                 outcomes.append(_Outcome(request.answer, result))
@@ -232,6 +235,13 @@ def _open(path: Path) -> tuple[StoreLock, StoreFile, Index, list[tuple[int, str]
     except BaseException:
         lock.release()
         raise
+
+
+def _fault(problem: Exception) -> Indeterminate:
+    """A fault of ours during a commit: nobody knows how far it got, so it counts as a broken disk."""
+    refusal = Indeterminate(f"the store failed during a commit: {problem!r}")
+    refusal.__cause__ = problem
+    return refusal
 
 
 def _needs_room(decided: Unpublished, since: Savepoint) -> bool:

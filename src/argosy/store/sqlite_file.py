@@ -88,10 +88,12 @@ class StoreFile:
             self._write(work)
             committing = True
             self._db.execute("COMMIT")
-        except sqlite3.Error as problem:
+        except Exception as problem:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
-            raise self._failed(problem, committing=committing) from problem
+            if isinstance(problem, sqlite3.Error):
+                raise self._failed(problem, committing=committing) from problem
+            raise
         self.compacted_revision = work.compacted_revision
         if sparing:
             self._give_space_back()
