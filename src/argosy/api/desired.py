@@ -45,9 +45,10 @@ async def change(api: Api, request: ChangeRequest) -> Touched:
             return Touched(revision=picture.revision, units=tuple(touched))
         try:
             revision = await writing.commit(api, writes)
+        except writing.PartlyWritten:
+            raise
         except StaleRevision:
-            # Sent anew, a change of many chunks would restart what it has restarted.
-            if attempt + 1 == ATTEMPTS or not writing.is_whole(api, writes):
+            if attempt + 1 == ATTEMPTS:
                 raise
             continue
         return Touched(revision=revision, units=tuple(touched))

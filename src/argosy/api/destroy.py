@@ -33,8 +33,10 @@ async def destroy(api: Api, request: DestroyRequest) -> Touched:
         ]
         try:
             revision = await writing.commit(api, writes)
+        except writing.PartlyWritten:
+            raise
         except StaleRevision:
-            if attempt + 1 == ATTEMPTS or not writing.is_whole(api, writes):
+            if attempt + 1 == ATTEMPTS:
                 raise
             continue
         await texts.tidy(api.services.store, api.feed)

@@ -39,7 +39,7 @@ def code_of(problem: errors.ArgosyError) -> int:
 
 def body_of(problem: errors.ArgosyError) -> Error:
     code = code_of(problem)
-    kind = type(problem)
+    kind = _public_kind(problem)
     if isinstance(problem, Refused):
         kind = KINDS.get(code, errors.Invalid)
     return Error(
@@ -51,6 +51,11 @@ def body_of(problem: errors.ArgosyError) -> Error:
             hint=problem.hint,
         )
     )
+
+
+def _public_kind(problem: errors.ArgosyError) -> type[errors.ArgosyError]:
+    """The nearest class that clients know: a finer one is the server's own affair."""
+    return next(kind for kind in type(problem).__mro__ if kind.__module__ == errors.__name__)
 
 
 def answer(problem: errors.ArgosyError) -> Response:

@@ -24,7 +24,15 @@ Glob = Annotated[
     Meta(min_length=1, max_length=255, description="A unit's name, or a glob: `*`, `?`, `[...]`."),
 ]
 MachineRef = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-AppRef = Annotated[str, Meta(min_length=1, max_length=255)]
+AppRef = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\x00-\x1f\x7f/]+$(?!\n)",
+        description="Name of a directory.",
+    ),
+]
 VariableName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$(?!\\n)", max_length=255)]
 VariableValue = Annotated[
     str,

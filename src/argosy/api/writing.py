@@ -37,14 +37,24 @@ class Write:
     """The unit's new text, when it has one."""
 
 
+class PartlyWritten(StaleRevision):
+    """A change of several chunks met somebody else's write: it may not be sent again without a look at what it would do
+    a second time.
+    """
+
+
 async def commit(api: Api, writes: Sequence[Write]) -> int:
     """Carry the writes out; returns the store's revision after them.
 
-    Raises StaleRevision when a record is not as it was seen, StoreFull, Indeterminate.
+    Raises StaleRevision when a record is not as it was seen and nothing was written, PartlyWritten when chunks before it
+    were; StoreFull, Indeterminate.
     """
     texts = _texts(writes)
     units = [_unit_ops(api.journal, write) for write in writes]
-    whole = _whole(texts, units)
+    whole = _Chunk(
+        compares=[compare for compare, _ in units],
+        ops=[*texts, *(op for _, ops in units for op in ops)],
+    )
     if whole.fits:
         return await _send(api, whole, written=0, total=len(writes))
     for chunk in _text_chunks(texts):
@@ -54,11 +64,6 @@ async def commit(api: Api, writes: Sequence[Write]) -> int:
         revision = await _send(api, chunk, written=written, total=len(writes))
         written += len(chunk.compares)
     return revision
-
-
-def is_whole(api: Api, writes: Sequence[Write]) -> bool:
-    """Whether the writes fit one transaction, so that one that was refused has changed nothing."""
-    return _whole(_texts(writes), [_unit_ops(api.journal, write) for write in writes]).fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +80,13 @@ class _Chunk:
 
 async def _send(api: Api, chunk: _Chunk, *, written: int, total: int) -> int:
     result = await api.services.store.txn(chunk.compares, chunk.ops)
-    if not result.succeeded:
-        done = (
-            f"{written} of {total} units were written before" if written else "nothing was written"
-        )
-        raise StaleRevision(
-            f"somebody else changed one of the units at the same time; {done}",
-            hint="run the same command again",
-        )
-    return result.revision
-
-
-def _whole(texts: Sequence[base.Op], units: Sequence[_UnitOps]) -> _Chunk:
-    return _Chunk(
-        compares=[compare for compare, _ in units],
-        ops=[*texts, *(op for _, ops in units for op in ops)],
-    )
+    if result.succeeded:
+        return result.revision
+    met = "somebody else changed one of the units at the same time"
+    again = "run the same command again"
+    if written:
+        raise PartlyWritten(f"{met}; {written} of {total} were written before", hint=again)
+    raise StaleRevision(f"{met}; nothing was written", hint=again)
 
 
 def _texts(writes: Sequence[Write]) -> list[base.Op]:

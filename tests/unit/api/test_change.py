@@ -10,6 +10,7 @@ from argosy.api.destroy import destroy
 from argosy.api.schemas import ChangeRequest, DestroyRequest, SubmitRequest, SubmittedUnit
 from argosy.api.services import Api
 from argosy.api.submit import submit
+from argosy.api.writing import PartlyWritten
 from argosy.errors import Invalid, NotFound
 from argosy.model.assignment import AssignedUnit, Assignment
 from argosy.model.event import Event
@@ -194,3 +195,21 @@ async def test_a_restart_that_loses_a_race_restarts_what_the_winner_left_once(
     store.before_next_txn = lambda: change(api, asked)
     await change(api, asked)
     assert (await records(store))["a.service"].generation == 2
+
+
+async def test_a_large_restart_that_meets_another_write_says_how_far_it_came(
+    api: Api, store: RacedStore
+) -> None:
+    names = [f"u{number:03}.service" for number in range(200)]
+    await have(api, *names, desired=LAUNCHED)
+    last = (await store.range(keys.unit(UnitName(names[-1])))).kvs[0]
+
+    async def meanwhile() -> None:
+        await store.txn([], [base.Put(last.key, last.value)])
+
+    store.before_next_txn = meanwhile
+    with pytest.raises(PartlyWritten, match="of 200 were written before") as caught:
+        await change(api, ChangeRequest(names=("*",), restart=True))
+    generations = [unit.generation for unit in (await records(store)).values()]
+    assert generations == sorted(generations, reverse=True)
+    assert f"{sum(generations)} of 200" in caught.value.message

@@ -95,8 +95,14 @@ def test_problems_travel_with_an_invalid_request() -> None:
 
 
 def test_an_error_that_the_client_does_not_know_is_the_nearest_it_knows() -> None:
-    lost = problems.body_of(base.WatchLost("gone"))
-    assert type(client._error(503, msgspec.to_builtins(lost)["error"])) is errors.Temporary
+    newer = {"kind": "Fenced", "message": "no", "problems": [], "hint": ""}
+    assert type(client._error(409, newer)) is errors.Conflict
+    assert type(client._error(418, newer)) is errors.Invalid
+    assert type(client._error(599, newer)) is errors.Permanent
+
+
+def test_a_class_of_the_servers_own_is_sent_as_the_nearest_that_clients_know() -> None:
+    assert problems.body_of(base.WatchLost("gone")).error.kind == "Temporary"
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
