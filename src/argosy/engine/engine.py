@@ -195,14 +195,11 @@ class _Term:
 
     def _judge(self) -> list[Event]:
         now = asyncio.get_running_loop().time()
-        absent_for = self.view.absent_for(now)
-        verdict = presence.judge(
-            absent_for=absent_for,
-            hosting=self.view.hosting() if absent_for else frozenset(),
-            known_lost=self._lost,
-            trusted_for=timedelta(seconds=now - self.view.trusted_since),
-            settings=self._settings.presence,
-        )
+        verdict = self._verdict(now)
+        if self.braked and not verdict.braked:
+            # Those that vanished together come back one after the other: the last ones get time for it too.
+            self.view.trusted_since = now
+            verdict = self._verdict(now)
         after = verdict.look_again_after
         self.look_again_at = float("inf") if after is None else now + after.total_seconds()
         events = [
@@ -225,6 +222,16 @@ class _Term:
         self.braked = verdict.braked
         self._lost = verdict.lost
         return events
+
+    def _verdict(self, now: float) -> presence.Verdict:
+        absent_for = self.view.absent_for(now)
+        return presence.judge(
+            absent_for=absent_for,
+            hosting=self.view.hosting() if absent_for else frozenset(),
+            known_lost=self._lost,
+            trusted_for=timedelta(seconds=now - self.view.trusted_since),
+            settings=self._settings.presence,
+        )
 
 
 class _Inbox:
