@@ -380,6 +380,20 @@ class Cluster:
         running().trace.note(f"{name}: starts")
         self.server(name).start()
 
+    def pause_server(self, name: str) -> None:
+        """As by SIGSTOP, or a virtual machine that is migrated."""
+        running().trace.note(f"{name}: stands still")
+        running().pause(self.server(name).process)
+
+    def resume_server(self, name: str) -> None:
+        running().trace.note(f"{name}: goes on")
+        running().resume(self.server(name).process)
+
+    def jump_clock(self, seconds: float) -> None:
+        """Somebody sets every clock on the wall."""
+        running().trace.note(f"the clock jumps by {seconds:+.0f} s")
+        running().jump_wall_clock(timedelta(seconds=seconds))
+
     def server(self, name: str) -> Server:
         return next(server for server in self.servers if server.name == name)
 

@@ -286,8 +286,8 @@ class Checker:
                 )
                 self._break(code, f"{self._short(machine.record.id)}: {verb} {name}: {why} says so")
             if verb in ("start", "restart"):
-                newest = max((g for d in told.everything for g in _generations(d, name)), default=0)
-                told.generations[name] = newest
+                asked = [g for d in _in_force(told.held) for g in _generations(d, name)]
+                told.generations[name] = min(asked, default=0)
 
     # --- violations ---------------------------------------------------------------------------------------------
 
