@@ -192,17 +192,22 @@ async def test_a_body_that_trickles_does_not_extend_the_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedProtocol, "request_seconds", 0.3)
+
+    def trickle(path: Path) -> tuple[bytes, int]:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            sock.sendall(post("/v1/units", b" " * 1000)[:-1000])
+            sock.settimeout(0.02)
+            for trickled in range(900):
+                with suppress(ConnectionError):
+                    sock.send(b" ")
+                with suppress(TimeoutError):
+                    return sock.recv(65536), trickled
+        return b"", 900
+
     async with running(tmp_path) as server:
-        reader, writer = await asyncio.open_unix_connection(server.path)
-        writer.write(post("/v1/units", b" " * 1000)[:-1000])
-        answer = asyncio.ensure_future(reader.read())
-        trickled = 0
-        while not answer.done() and trickled < 900:
-            writer.write(b" ")
-            trickled += 1
-            await asyncio.wait([answer], timeout=0.02)
-        assert (await answer).startswith(b"HTTP/1.1 408 ")
-        writer.close()
+        answer, trickled = await asyncio.to_thread(trickle, server.path)
+    assert answer.startswith(b"HTTP/1.1 408 ")
     assert trickled < 100
 
 

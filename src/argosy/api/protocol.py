@@ -71,7 +71,7 @@ class BoundedProtocol(H11Protocol):
         """Begin a graceful end. A request that has not arrived whole is not waited for."""
         if self.conn.their_state is h11.SEND_BODY:
             self._refuse(StoreUnavailable("the server stops"))
-        else:
+        elif not self.transport.is_closing():
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:

@@ -11,6 +11,7 @@ import logging
 import socket
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -46,7 +47,7 @@ class Server:
             if unix is not None:
                 self._sockets.append(sockets.listen_unix(unix))
                 self._unix_identity = sockets.identity(unix)
-                self.endpoints.append(f"unix://{unix.absolute()}")
+                self.endpoints.append(f"unix://{quote(str(unix.absolute()))}")
             if tcp:
                 self._sockets.append(sockets.listen_tcp(tcp))
                 self.endpoints.append(_url(self._sockets[-1]))

@@ -1,14 +1,15 @@
 """Changes of units into transactions: one where they fit, chunks where they do not.
 
 Every record that is written or deleted is compared with what the decision was made on. A change that fits one
-transaction is all or nothing. A larger one has been checked as a whole before, and goes in chunks of whole units; if one
-meets somebody else's write, the error says how far it came.
+transaction is all or nothing. A larger one has been checked as a whole before, and goes in chunks of whole units, each
+with the texts of its own: a text that stood alone for a moment could be collected as unused. If a chunk meets somebody
+else's write, the error says how far it came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from argosy.api.journal import Journal
 from argosy.api.services import Api
@@ -19,8 +20,6 @@ from argosy.model.unit import Unit
 from argosy.store import base, codec, keys
 
 BYTES_PER_TXN = base.MAX_TXN_BYTES - 20_000
-OPS_PER_TXN = base.MAX_TXN_OPS
-_UnitOps = tuple[base.Compare, list[base.Op]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,88 +43,70 @@ class PartlyWritten(StaleRevision):
 
 
 async def commit(api: Api, writes: Sequence[Write]) -> int:
-    """Carry the writes out; returns the store's revision after them.
+    """Carry the writes out; returns the store's revision after them. There must be one at least.
 
     Raises StaleRevision when a record is not as it was seen and nothing was written, PartlyWritten when chunks before it
     were; StoreFull, Indeterminate.
     """
-    texts = _texts(writes)
-    units = [_unit_ops(api.journal, write) for write in writes]
-    whole = _Chunk(
-        compares=[compare for compare, _ in units],
-        ops=[*texts, *(op for _, ops in units for op in ops)],
-    )
-    if whole.fits:
-        return await _send(api, whole, written=0, total=len(writes))
-    for chunk in _text_chunks(texts):
-        await _send(api, chunk, written=0, total=len(writes))
     revision = written = 0
-    for chunk in _unit_chunks(units):
-        revision = await _send(api, chunk, written=written, total=len(writes))
+    for chunk in _chunks(writes, api.journal):
+        result = await api.services.store.txn(chunk.compares, chunk.ops)
+        if not result.succeeded:
+            raise _stale(written, len(writes))
+        revision = result.revision
         written += len(chunk.compares)
     return revision
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    compares: list[base.Compare]
-    ops: list[base.Op]
-
-    @property
-    def fits(self) -> bool:
-        size = sum(len(op.key) + len(op.value) for op in self.ops if isinstance(op, base.Put))
-        keys_size = 2 * sum(len(compare.key) for compare in self.compares)
-        return len(self.ops) <= OPS_PER_TXN and size + keys_size <= BYTES_PER_TXN
-
-
-async def _send(api: Api, chunk: _Chunk, *, written: int, total: int) -> int:
-    result = await api.services.store.txn(chunk.compares, chunk.ops)
-    if result.succeeded:
-        return result.revision
+def _stale(written: int, total: int) -> StaleRevision:
     met = "somebody else changed one of the units at the same time"
     again = "run the same command again"
     if written:
-        raise PartlyWritten(f"{met}; {written} of {total} were written before", hint=again)
-    raise StaleRevision(f"{met}; nothing was written", hint=again)
+        return PartlyWritten(f"{met}; {written} of {total} were written before", hint=again)
+    return StaleRevision(f"{met}; nothing was written", hint=again)
 
 
-def _texts(writes: Sequence[Write]) -> list[base.Op]:
-    by_key = {
-        keys.text(write.unit.digest): write.text
-        for write in writes
-        if write.unit is not None and write.text is not None
-    }
-    return [base.Put(key, text) for key, text in by_key.items()]
+@dataclass(slots=True)
+class _Chunk:
+    """One transaction."""
+
+    compares: list[base.Compare] = field(default_factory=list)
+    ops: list[base.Op] = field(default_factory=list)
+    texts: set[str] = field(default_factory=set)
+    size: int = 0
+
+    def add(self, compare: base.Compare, ops: Sequence[base.Op], text: base.Put | None) -> bool:
+        """Take a unit in, if it still fits."""
+        if text is not None and text.key not in self.texts:
+            ops = [text, *ops]
+        size = len(compare.key) + sum(map(_size, ops))
+        is_over = len(self.ops) + len(ops) > base.MAX_TXN_OPS or self.size + size > BYTES_PER_TXN
+        if is_over and self.ops:
+            return False
+        self.compares.append(compare)
+        self.ops += ops
+        self.size += size
+        if text is not None:
+            self.texts.add(text.key)
+        return True
 
 
-def _unit_ops(journal: Journal, write: Write) -> _UnitOps:
-    key = keys.unit(write.name)
-    compare = base.Compare(key, base.Target.MOD, "=", write.seen_revision)
-    record: base.Op = (
-        base.Delete(key) if write.unit is None else base.Put(key, codec.encode(write.unit))
-    )
-    return compare, [record, journal.put(write.event)]
-
-
-def _text_chunks(texts: Sequence[base.Op]) -> Iterator[_Chunk]:
-    chunk = _Chunk([], [])
-    for op in texts:
-        larger = _Chunk([], [*chunk.ops, op])
-        if chunk.ops and not larger.fits:
+def _chunks(writes: Sequence[Write], journal: Journal) -> Iterator[_Chunk]:
+    chunk = _Chunk()
+    for write in writes:
+        key = keys.unit(write.name)
+        compare = base.Compare(key, base.Target.MOD, "=", write.seen_revision)
+        record = base.Delete(key) if write.unit is None else base.Put(key, codec.encode(write.unit))
+        ops = [record, journal.put(write.event)]
+        text = None
+        if write.unit is not None and write.text is not None:
+            text = base.Put(keys.text(write.unit.digest), write.text)
+        if not chunk.add(compare, ops, text):
             yield chunk
-            larger = _Chunk([], [op])
-        chunk = larger
-    if chunk.ops:
-        yield chunk
+            chunk = _Chunk()
+            chunk.add(compare, ops, text)
+    yield chunk
 
 
-def _unit_chunks(units: Sequence[_UnitOps]) -> Iterator[_Chunk]:
-    chunk = _Chunk([], [])
-    for compare, ops in units:
-        larger = _Chunk([*chunk.compares, compare], [*chunk.ops, *ops])
-        if chunk.ops and not larger.fits:
-            yield chunk
-            larger = _Chunk([compare], list(ops))
-        chunk = larger
-    if chunk.ops:
-        yield chunk
+def _size(op: base.Op) -> int:
+    return len(op.key) + (len(op.value) if isinstance(op, base.Put) else 0)

@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from argosy.api import texts as texts_module
 from argosy.api.schemas import SubmitRequest, SubmittedUnit
 from argosy.api.services import Api
 from argosy.api.submit import submit
@@ -249,6 +250,22 @@ async def test_who_loses_a_race_is_compared_anew_with_what_the_winner_wrote(
     with pytest.raises(AlreadyExists):
         await submit(api, request(unit("a.service")))
     assert (await records(store))["a.service"].digest == digest_of(OTHER.encode())
+
+
+async def test_no_text_of_a_large_submission_is_taken_for_unused_in_the_middle_of_it(
+    api: Api, store: RacedStore
+) -> None:
+    async def collect() -> None:
+        await texts_module.collect_garbage(store, api.feed)
+        store.before_next_txn = collect
+
+    await submit(api, request(unit("gone.service", "# gone\n" + WEB)))
+    await store.txn([], [base.Delete(keys.unit(UnitName("gone.service")))])
+    store.before_next_txn = collect
+    await submit(api, request(*(unit(f"u{n}.service", f"# {n}\n{WEB}") for n in range(300))))
+    store.before_next_txn = None
+    found = await records(store)
+    assert {record.digest for record in found.values()} == set(await texts(store))
 
 
 async def test_who_loses_a_race_to_the_same_submission_has_nothing_left_to_do(
