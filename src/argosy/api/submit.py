@@ -52,9 +52,10 @@ async def submit(api: Api, request: SubmitRequest) -> Submitted:
     checked = await check_submission(request, known=known)
     for attempt in range(ATTEMPTS):
         picture = await api.feed.catch_up()
-        if request.expect_revision is not None:
-            await _expect(api, picture, request, checked.candidates)
+        seen = await _seen_by_the_caller(api, request)
         old = await _old_texts(api, picture, checked.candidates)
+        # The picture goes on while anything is awaited; from here to the commit nothing is.
+        _expect(seen, picture, request, checked.candidates)
         steps = list(_steps(api, picture, request, checked.candidates, old))
         writes = [step.write for step in steps if step.write is not None]
         revision = picture.revision
@@ -75,39 +76,55 @@ async def submit(api: Api, request: SubmitRequest) -> Submitted:
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _expect(
-    api: Api, picture: Picture, request: SubmitRequest, candidates: Sequence[Candidate]
-) -> None:
-    """Every unit that the request touches must be as it was at the revision that the caller has seen."""
-    assert request.expect_revision is not None
-    seen_at = request.expect_revision
+async def _seen_by_the_caller(api: Api, request: SubmitRequest) -> Mapping[UnitName, int] | None:
+    """mod_revision of every unit at `expect_revision`; None when nothing is expected."""
+    if request.expect_revision is None:
+        return None
     try:
         found = await api.services.store.range(
-            keys.UNITS, base.prefix_end(keys.UNITS), revision=seen_at
+            keys.UNITS, base.prefix_end(keys.UNITS), revision=request.expect_revision
         )
     except (base.Compacted, base.FutureRevision) as problem:
         raise StaleRevision(str(problem), hint="look at what would change now") from problem
-    then = {UnitName(keys.last_part(kv.key)): kv.mod_revision for kv in found.kvs}
-    touched = {candidate.name for candidate in candidates}
-    touched |= set(_pruned(picture, request, touched))
-    moved = sorted(name for name in touched if then.get(name) != picture.unit_revisions.get(name))
-    if moved:
-        raise StaleRevision(
-            f"{', '.join(moved[:5])} changed after revision {seen_at}; nothing was written",
-            hint="look at what would change now",
-        )
+    return {UnitName(keys.last_part(kv.key)): kv.mod_revision for kv in found.kvs}
 
 
 async def _old_texts(
     api: Api, picture: Picture, candidates: Sequence[Candidate]
 ) -> Mapping[Digest, bytes]:
     """Of the units whose text changes, for the diff."""
-    digests = [
+    found: dict[Digest, bytes] = {}
+    while missing := _replaced(picture, candidates) - found.keys():
+        found |= dict.fromkeys(missing, b"") | await texts.read_all(api.services.store, missing)
+    return found
+
+
+def _replaced(picture: Picture, candidates: Sequence[Candidate]) -> set[Digest]:
+    return {
         unit.digest
         for candidate in candidates
         if (unit := picture.units.get(candidate.name)) and unit.digest != candidate.digest
-    ]
-    return await texts.read_all(api.services.store, digests)
+    }
+
+
+def _expect(
+    seen: Mapping[UnitName, int] | None,
+    picture: Picture,
+    request: SubmitRequest,
+    candidates: Sequence[Candidate],
+) -> None:
+    """Every unit that the request touches must be as the caller has seen it."""
+    if seen is None:
+        return
+    touched = {candidate.name for candidate in candidates}
+    touched |= set(_pruned(picture, request, touched))
+    moved = sorted(name for name in touched if seen.get(name) != picture.unit_revisions.get(name))
+    if moved:
+        raise StaleRevision(
+            f"{', '.join(moved[:5])} changed after revision {request.expect_revision}; "
+            "nothing was written",
+            hint="look at what would change now",
+        )
 
 
 def _steps(
