@@ -18,7 +18,7 @@ from argosy.errors import StoreRefused
 from argosy.store.base import Put, Store
 from argosy.store.sqlite import SqliteStore
 
-KILLS = 300
+KILLS = 200
 WRITERS = Path(__file__).with_name("sqlite_writers.py")
 
 
@@ -108,6 +108,7 @@ async def assert_no_half_transaction(store: Store) -> dict[int, tuple[int, int]]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # half a minute, on a machine that does nothing else
 async def test_a_kill_at_any_moment_loses_no_acknowledged_write_and_leaves_no_half_transaction(
     writers: Writers, tmp_path: Path
 ) -> None:
