@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import ChainMap
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
@@ -60,6 +61,10 @@ class Agent:
         self._settings = settings or AgentSettings()
         self._reporter = Reporter(link, runtime, machine, clock=clock, settings=self._settings)
         self._delivery, self._started = disk.load()
+        self._assigned: dict[UnitName, AssignedUnit] = {}
+        """The units of the assignment, by name."""
+        self._touched: set[UnitName] = set()
+        """Units to look at in the next turn."""
         self._wake = asyncio.Event()
         self._busy: set[UnitName] = set()
         """Units with a stop, removal or installation under way: left alone until it has ended."""
@@ -70,6 +75,8 @@ class Agent:
         self._asked: dict[UnitName, Started] = {}
         """Starts asked for in this life of the agent: each once, however long the runtime takes to show it."""
         self._jobs: set[asyncio.Task[None]] = set()
+        self._saving: asyncio.TimerHandle | None = None
+        """A write of what was started that is to come."""
 
     async def run(self) -> None:
         """Run until cancelled. Raises what ended one of its tasks: an agent with a dead part is no agent."""
@@ -80,6 +87,9 @@ class Agent:
                 tasks.create_task(self._act(), name="act")
                 tasks.create_task(self._reporter.run(), name="report")
         finally:
+            if self._saving is not None:
+                self._saving.cancel()
+                self._save_started_now()
             for job in self._jobs:
                 job.cancel()
             await asyncio.gather(*self._jobs, return_exceptions=True)
@@ -114,6 +124,21 @@ class Agent:
             log.error("the assignment is obeyed but cannot be kept on the disk: %s", problem)
         self._delivery = delivery
         self._not_before.clear()
+        before = self._assigned
+        self._take_over()
+        self._touch(
+            name
+            for name in before.keys() | self._assigned.keys()
+            if before.get(name) != self._assigned.get(name)
+        )
+
+    def _take_over(self) -> None:
+        assert self._delivery is not None
+        self._assigned = {unit.name: unit for unit in self._delivery.assignment.units}
+        self._forget_starts()
+
+    def _touch(self, names: Iterable[UnitName]) -> None:
+        self._touched.update(names)
         self._wake.set()
 
     async def _watch_runtime(self) -> None:
@@ -121,38 +146,53 @@ class Agent:
             async for names in changes:
                 self._reporter.note(names)
                 self._remember(name for name in names if self._has_begun(name))
-                self._wake.set()
+                self._touch(names)
 
     # --- acting -------------------------------------------------------------------------------------------------
 
     async def _act(self) -> None:
         loop = asyncio.get_running_loop()
+        full_every = self._settings.full_turn_every.total_seconds()
+        next_full = loop.time() + full_every
+        if self._delivery is not None:
+            self._take_over()
+        self._touch_everything()
         while True:
             self._turn()
-            deadline = loop.time() + self._settings.full_turn_every.total_seconds()
-            if self._not_before:
-                deadline = min(deadline, *self._not_before.values())
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(min([next_full, *self._not_before.values()])):
                     await self._wake.wait()
             except TimeoutError:
-                self._forget_texts()
+                pass
             self._wake.clear()
+            if loop.time() >= next_full:
+                next_full = loop.time() + full_every
+                self._touch_everything()
+                self._forget_texts()
+
+    def _touch_everything(self) -> None:
+        self._touch(self._assigned.keys() | self._runtime.statuses().keys())
 
     def _turn(self) -> None:
-        """Set under way what is to be done now. Waits for nothing."""
+        """Set under way what is to be done now with the units that were touched. Waits for nothing."""
         if self._delivery is None:
             return
         now = asyncio.get_running_loop().time()
-        self._not_before = {n: at for n, at in self._not_before.items() if at > now}
-        self._forget_starts()
-        held_back = self._busy | self._not_before.keys()
+        over = {name for name, at in self._not_before.items() if at <= now}
+        for name in over:
+            del self._not_before[name]
+        # Those held back come again when their work ends or their time is over.
+        names = (self._touched | over) - self._busy - self._not_before.keys()
+        self._touched.clear()
         steps = [
             step
             for step in plan(
-                self._delivery.assignment, self._runtime.statuses(), self._started | self._asked
+                self._assigned,
+                self._runtime.statuses(),
+                ChainMap(self._asked, self._started),
+                names=names,
             )
-            if step.unit not in held_back and not self._is_asked(step)
+            if not self._is_asked(step)
         ]
         leaving = {step.unit for step in steps if isinstance(step, actions.Remove)}
         stopping = leaving | {step.unit for step in steps if isinstance(step, actions.Stop)}
@@ -177,29 +217,18 @@ class Agent:
 
     def _forget_starts(self) -> None:
         """A unit that is not to be launched loses its memory of having been, so that the next launch starts it."""
-        assert self._delivery is not None
         launched = {
-            unit.name
-            for unit in self._delivery.assignment.units
-            if unit.desired is DesiredState.LAUNCHED
+            unit.name for unit in self._assigned.values() if unit.desired is DesiredState.LAUNCHED
         }
         forgotten = self._started.keys() - launched
         if forgotten:
             self._started = {n: s for n, s in self._started.items() if n in launched}
             self._save_started()
         self._asked = {n: s for n, s in self._asked.items() if n in launched}
-        assigned = {unit.name for unit in self._delivery.assignment.units}
-        self._refusals = {n: why for n, why in self._refusals.items() if n in assigned}
+        self._refusals = {n: why for n, why in self._refusals.items() if n in self._assigned}
 
     def _is_asked(self, step: actions.AgentAction) -> bool:
-        return isinstance(step, actions.Start) and (
-            self._asked.get(step.unit) == self._wanted_start(step)
-        )
-
-    def _wanted_start(self, step: actions.Start | actions.Restart) -> Started:
-        assert self._delivery is not None
-        versions = {unit.name: unit.version for unit in self._delivery.assignment.units}
-        return Started(version=versions[step.unit], generation=step.generation)
+        return isinstance(step, actions.Start) and self._asked.get(step.unit) == _started(step)
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str, *, busy: Set[UnitName]) -> None:
         """Do the work in a task of its own; its failure holds these units back for a while and harms nobody else."""
@@ -213,7 +242,7 @@ class Agent:
                 self._hold_back(busy)
             finally:
                 self._busy -= busy
-                self._wake.set()
+                self._touch(busy)
 
         task = asyncio.create_task(job(), name=name)
         self._jobs.add(task)
@@ -231,9 +260,7 @@ class Agent:
             await self._runtime.remove([name])
 
     async def _install(self, installs: Sequence[actions.Install]) -> None:
-        assert self._delivery is not None
-        assigned = {unit.name: unit for unit in self._delivery.assignment.units}
-        wanted = [assigned[step.unit] for step in installs if step.unit in assigned]
+        wanted = [self._assigned[step.unit] for step in installs if step.unit in self._assigned]
         texts = await self._texts({unit.digest for unit in wanted})
         units: list[RunnableUnit] = []
         refused: dict[UnitName, ArgosyError] = {}
@@ -271,7 +298,7 @@ class Agent:
         better than a start that somebody wanted and nobody carries out.
         """
         for kind in (actions.Start, actions.Restart):
-            wanted = {s.unit: self._wanted_start(s) for s in steps if isinstance(s, kind)}
+            wanted = {step.unit: _started(step) for step in steps if isinstance(step, kind)}
             if wanted:
                 self._asked |= wanted
                 word = kind.__name__.lower()
@@ -312,6 +339,14 @@ class Agent:
             self._save_started()
 
     def _save_started(self) -> None:
+        """Soon, so that many starts are one write."""
+        if self._saving is None:
+            loop = asyncio.get_running_loop()
+            delay = self._settings.coalesce_for.total_seconds()
+            self._saving = loop.call_later(delay, self._save_started_now)
+
+    def _save_started_now(self) -> None:
+        self._saving = None
         try:
             self._disk.save_started(self._started)
         except OSError as problem:
@@ -339,6 +374,10 @@ class Agent:
     def _hold_back(self, names: Iterable[UnitName]) -> None:
         later = asyncio.get_running_loop().time() + self._settings.retry_after.total_seconds()
         self._not_before.update(dict.fromkeys(names, later))
+
+
+def _started(step: actions.Start | actions.Restart) -> Started:
+    return Started(version=step.version, generation=step.generation)
 
 
 def environment(unit: AssignedUnit, machine: Machine) -> dict[str, str]:

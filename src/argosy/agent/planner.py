@@ -9,12 +9,12 @@ Absence is never a command: a unit is stopped because an assignment *without* it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from argosy.model.actions import AgentAction, Install, Remove, Restart, Start, Stop
-from argosy.model.assignment import AssignedUnit, Assignment
+from argosy.model.assignment import AssignedUnit
 from argosy.model.ids import Digest, UnitName
 from argosy.model.observed import ActiveState, LoadState, UnitStatus
 from argosy.model.unit import DesiredState
@@ -28,23 +28,26 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(
-    assignment: Assignment,
+    assigned: Mapping[UnitName, AssignedUnit],
     statuses: Mapping[UnitName, UnitStatus],
     started: Mapping[UnitName, Started],
+    *,
+    names: Iterable[UnitName],
 ) -> list[AgentAction]:
-    """What to do now. Empty when the machine is as it should be.
+    """What to do now with the units of these names, in the order of their names. Empty when they are as they should be.
+
+    assigned: the machine's whole assignment, by name. names: those to look at.
 
     A unit that ran and ended is left alone, whether it failed or not: whether it runs again is its own `Restart=`'s
     business, or a person's who asks for a start and so raises the generation.
     """
-    wanted = {
-        unit.name: unit for unit in assignment.units if unit.desired is not DesiredState.INACTIVE
-    }
     steps: list[AgentAction] = []
-    for name in sorted(statuses.keys() - wanted.keys()):
-        steps += _take_away(statuses[name])
-    for name in sorted(wanted):
-        steps += _bring_about(wanted[name], statuses.get(name), started.get(name))
+    for name in sorted(names):
+        unit, status = assigned.get(name), statuses.get(name)
+        if unit is not None and unit.desired is not DesiredState.INACTIVE:
+            steps += _bring_about(unit, status, started.get(name))
+        elif status is not None:
+            steps += _take_away(status)
     return steps
 
 
@@ -75,7 +78,9 @@ def _bring_about(
         if is_running:
             steps.append(Stop(unit=unit.name, reason=reason))
         steps.append(Install(unit=unit.name, digest=unit.digest, reason=reason))
-        steps.append(Start(unit=unit.name, generation=unit.generation, reason=reason))
+        steps.append(
+            Start(unit=unit.name, version=unit.version, generation=unit.generation, reason=reason)
+        )
         return steps
     assert status is not None
     if status.load is not LoadState.LOADED:
@@ -83,10 +88,14 @@ def _bring_about(
     if last is not None and last.generation < unit.generation:
         step = Restart if is_running else Start
         reason = f"somebody asked for a restart (generation {unit.generation})"
-        steps.append(step(unit=unit.name, generation=unit.generation, reason=reason))
+        steps.append(
+            step(unit=unit.name, version=unit.version, generation=unit.generation, reason=reason)
+        )
     elif not is_running and not _has_had_its_start(unit, status, last):
         reason = "launched, and not started since this machine came up"
-        steps.append(Start(unit=unit.name, generation=unit.generation, reason=reason))
+        steps.append(
+            Start(unit=unit.name, version=unit.version, generation=unit.generation, reason=reason)
+        )
     return steps
 
 

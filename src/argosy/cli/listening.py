@@ -20,14 +20,16 @@ def listening(main_pids: Mapping[str, int]) -> dict[str, list[str]]:
     listens on, by port. Units that listen nowhere are left out."""
     children = _children()
     sockets: dict[str, str] = {}
+    namespaces: set[str] = set()
     found: dict[str, list[str]] = {}
     for unit, pid in main_pids.items():
         inodes: set[str] = set()
-        namespaces: set[str] = set()
         for process in _descendants(pid, children):
-            inodes |= _socket_inodes(process)
-            namespace = _link(f"/proc/{process}/ns/net")
-            if namespace not in namespaces:
+            own = _socket_inodes(process)
+            inodes |= own
+            # The table is the same for all processes of a network namespace, and reading it is slow.
+            namespace = _link(f"/proc/{process}/ns/net") if own else ""
+            if own and namespace not in namespaces:
                 namespaces.add(namespace)
                 sockets |= _listening_sockets(process)
         addresses = {sockets[inode] for inode in inodes & sockets.keys()}

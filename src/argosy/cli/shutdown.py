@@ -14,6 +14,8 @@ from argosy.errors import ArgosyError
 
 TELL_AFTER_SECONDS = 2.0
 TICK_SECONDS = 0.1
+SHOWN = 3
+"""How many units a message names."""
 
 
 def stop_own(daemon: Foreground, here: Client, args: argparse.Namespace) -> None:
@@ -56,6 +58,7 @@ def _tell(here: Client, told: list[str]) -> list[str]:
             if row["active"] not in ("inactive", "failed")
         )
         if left and left != told:
-            print(f"argosy: waiting for {', '.join(left)}", file=sys.stderr)
+            more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+            print(f"argosy: waiting for {', '.join(left[:SHOWN])}{more}", file=sys.stderr)
             return left
     return told

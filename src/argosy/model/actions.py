@@ -87,6 +87,7 @@ class Install:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     unit: UnitName
+    version: Digest
     generation: int
     reason: str
 
@@ -94,6 +95,7 @@ class Start:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     unit: UnitName
+    version: Digest
     generation: int
     reason: str
 

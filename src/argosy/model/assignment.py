@@ -7,6 +7,7 @@ writes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from datetime import datetime
 
@@ -33,8 +34,13 @@ class AssignedUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         """What tells apart two ways of running the unit: the text's digest, with variables a digest of both."""
         if not self.variables:
             return self.digest
-        pairs = sorted(self.variables.items())
-        return Digest(hashlib.sha256(msgspec.json.encode((self.digest, pairs))).hexdigest())
+        return _version(self.digest, tuple(sorted(self.variables.items())))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _version(digest: Digest, variables: tuple[tuple[str, str], ...]) -> Digest:
+    # Remembered: an agent asks for the versions of all its units each time that it looks at them.
+    return Digest(hashlib.sha256(msgspec.json.encode((digest, variables))).hexdigest())
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from argosy.agent.planner import Started, plan
@@ -35,6 +37,15 @@ def status(
 
 def started(digest: Digest = NEW, generation: int = 0) -> Started:
     return Started(version=digest, generation=generation)
+
+
+def steps_of(
+    assignment: Assignment,
+    statuses: Mapping[UnitName, UnitStatus],
+    memory: Mapping[UnitName, Started],
+) -> list[AgentAction]:
+    assigned = {unit.name: unit for unit in assignment.units}
+    return plan(assigned, statuses, memory, names=assigned.keys() | statuses.keys() | {WEB})
 
 
 NOTHING = Assignment(machine=MACHINE)
@@ -148,7 +159,7 @@ def test_steps(
     last: Started | None,
     steps: list[type[AgentAction]],
 ) -> None:
-    planned = plan(assignment, {WEB: has} if has else {}, {WEB: last} if last else {})
+    planned = steps_of(assignment, {WEB: has} if has else {}, {WEB: last} if last else {})
     assert [type(step) for step in planned] == steps
     assert all(step.unit == WEB and step.reason for step in planned)
 
@@ -158,10 +169,10 @@ def test_changed_variables_replace_a_running_unit_like_a_changed_text() -> None:
         name=WEB, digest=NEW, desired=DesiredState.LAUNCHED, variables={"SUFFIX": "blue"}
     )
     assignment = Assignment(machine=MACHINE, units=(unit,))
-    planned = plan(assignment, {WEB: status(ACTIVE, digest=NEW)}, {WEB: started(NEW)})
+    planned = steps_of(assignment, {WEB: status(ACTIVE, digest=NEW)}, {WEB: started(NEW)})
     assert [type(step) for step in planned] == [Stop, Install, Start]
     settled = status(ACTIVE, digest=unit.version)
-    assert plan(assignment, {WEB: settled}, {WEB: started(unit.version)}) == []
+    assert steps_of(assignment, {WEB: settled}, {WEB: started(unit.version)}) == []
 
 
 def test_units_come_in_the_order_of_their_names_and_each_keeps_its_own_order() -> None:
@@ -169,7 +180,7 @@ def test_units_come_in_the_order_of_their_names_and_each_keeps_its_own_order() -
     units = tuple(
         AssignedUnit(name=name, digest=NEW, desired=DesiredState.LAUNCHED) for name in names
     )
-    planned = plan(Assignment(machine=MACHINE, units=units), {}, {})
+    planned = steps_of(Assignment(machine=MACHINE, units=units), {}, {})
     assert [(type(step), step.unit) for step in planned] == [
         (kind, name) for name in sorted(names) for kind in (Install, Start)
     ]
