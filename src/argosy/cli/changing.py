@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from argosy.cli import following, naming
+from argosy.cli import following, naming, selection
 from argosy.cli.judging import Goal
 from argosy.client import Client, Desired, UnitView
 
@@ -48,10 +48,7 @@ def restart(args: argparse.Namespace) -> int:
 def _named(client: Client, args: argparse.Namespace) -> list[UnitView]:
     """Raises NotFound when a word means no unit: whoever mistypes one name of three wants none of them changed."""
     words = naming.unit_names(args.names)
-    units = client.units(words)
-    if missing := naming.missing(units, words):
-        raise naming.not_found(missing, client)
-    return naming.without_templates(units, words)
+    return selection.without_templates(selection.select(client, words), words)
 
 
 def _say_left_alone(

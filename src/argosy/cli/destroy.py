@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from argosy.cli import exits, following, naming
+from argosy.cli import exits, following, naming, selection
 from argosy.cli.judging import Goal
 from argosy.client import Client
 from argosy.errors import Invalid
@@ -27,11 +27,8 @@ def run(args: argparse.Namespace) -> int:
     client = Client.find(args.endpoint)
     words = naming.unit_names(args.names)
     if any(map(naming.is_glob, words)):
-        units = client.units(words)
-        if missing := naming.missing(units, words):
-            raise naming.not_found(missing, client)
-        # Exactly what was shown is destroyed, whatever else has come to match meanwhile.
-        words = [unit["name"] for unit in units]
+        # Exactly what is shown now is destroyed, whatever else comes to match meanwhile.
+        words = [unit["name"] for unit in selection.select(client, words)]
         if not args.yes and not _is_agreed(words, args):
             print("Nothing was destroyed.")
             return exits.DONE

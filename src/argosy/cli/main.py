@@ -14,12 +14,11 @@ import difflib
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, Protocol, cast
 
 from argosy import __version__, errors
-from argosy.cli import exits
+from argosy.cli import exits, terminal
 
 VERBS: Mapping[str, Mapping[str, str]] = {
     "On this machine": {
@@ -81,6 +80,9 @@ SYNONYMS: Mapping[str, str] = {
 """What people type who come from elsewhere; suggested, never run."""
 
 
+HELP_COLUMNS = 100
+
+
 class Verb(Protocol):
     """What the module of a verb has. TAKES_A_COMMAND = True, where it has it, leaves options after the first name alone."""
 
@@ -92,6 +94,13 @@ class Verb(Protocol):
 
     def run(self, args: argparse.Namespace) -> int:
         """Do it and return an exit code. Raises ArgosyError; main prints it."""
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Knows the terminal's width without `shutil`, whose import would be a tenth of what `--help` costs."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(terminal.size().columns - 2, HELP_COLUMNS))
 
 
 class Parser(argparse.ArgumentParser):
@@ -135,7 +144,7 @@ def verb_parser(verb: str, module: Verb) -> Parser:
     parser = Parser(
         prog=f"argosy {verb}",
         description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
     module.configure(parser)
@@ -168,7 +177,7 @@ def _guarded(argv: Sequence[str]) -> int:
     except errors.ArgosyError as error:
         code = exits.report(error, verb=verb, as_json=as_json)
         if os.environ.get("ARGOSY_DEBUG"):
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())  # what prints tracebacks, without the import of one
         return code
     except SystemExit as end:  # how argparse leaves after --help
         return end.code if isinstance(end.code, int) else exits.DONE

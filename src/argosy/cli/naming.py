@@ -6,12 +6,11 @@ mean units of the cluster; quote them, or the shell makes files of them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
-from argosy.client import Client, MachineView, UnitView
+from argosy.client import MachineView
 from argosy.errors import Invalid, NotFound
-from argosy.units import globs, names
+from argosy.units import names
 
 SHORT_ID = 8
 
@@ -66,30 +65,5 @@ def machine_id(machines: Sequence[MachineView], word: str) -> str:
     raise NotFound(f"there is no machine {names.shown(word)}", hint="argosy list-machines")
 
 
-def missing(units: Sequence[UnitView], words: Iterable[str]) -> list[str]:
-    """Those of the words, full names and globs, that none of the units is meant by."""
-    found = {unit["name"] for unit in units}
-    return [
-        word
-        for word in words
-        if word not in found
-        and not (is_glob(word) and any(globs.matches(word, name) for name in found))
-    ]
-
-
 def is_template(name: str) -> bool:
     return "@." in name
-
-
-def without_templates(units: Iterable[UnitView], words: Sequence[str]) -> list[UnitView]:
-    """The units but templates, unless a word names one: templates cannot run, so 'web@*' means the instances."""
-    return [unit for unit in units if unit["name"] in words or not is_template(unit["name"])]
-
-
-def not_found(words: Sequence[str], client: Client) -> NotFound:
-    """What to raise about `missing` words, with the nearest name that the cluster has."""
-    near = difflib.get_close_matches(words[0], [u["name"] for u in client.units()], n=1, cutoff=0.7)
-    hint = f"did you mean {near[0]}?" if near else "argosy list-unit-files"
-    shown = ", ".join(names.shown(word)[1:-1] for word in words[:5])
-    more = f" and {len(words) - 5} more" if len(words) > 5 else ""
-    return NotFound(f"no unit of the cluster is called or matches {shown}{more}", hint=hint)

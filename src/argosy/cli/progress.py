@@ -6,7 +6,6 @@ On a terminal the lines are rewritten in place; elsewhere (a pipe, CI) each chan
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -157,7 +156,7 @@ class Progress:
         self._stream.flush()
 
     def _size(self) -> tuple[int, int]:
-        size = shutil.get_terminal_size()
+        size = terminal.size()
         return max(size.lines - 2, 3), size.columns
 
     def _write(self, text: str) -> None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from argosy.cli import causes, exits, explanations, moments, naming, terminal
+from argosy.cli import causes, exits, explanations, moments, naming, selection, terminal
 from argosy.cli.progress import tail_lines
 from argosy.cli.terminal import Style
 from argosy.client import Client, LogLine, StateView, UnitView, Why
@@ -41,10 +41,7 @@ def run(args: argparse.Namespace) -> int:
     client = Client.find(args.endpoint)
     if not args.names:
         return _overview(client, args)
-    words = naming.unit_names(args.names)
-    units = client.units(words)
-    if missing := naming.missing(units, words):
-        raise naming.not_found(missing, client)
+    units = selection.select(client, naming.unit_names(args.names))
     told = [client.why(unit["name"]) for unit in units]
     if args.json:
         print(json.dumps(told))

@@ -9,11 +9,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from argosy.cli import naming, sources, terminal
+from argosy.cli import selection, sources, terminal
 from argosy.cli.sources import Meant
 from argosy.cli.terminal import Style
 from argosy.client import Change, Client, Desired, Submission, Submitted, UnitView
-from argosy.errors import AlreadyExists
+from argosy.errors import AlreadyExists, NotFound
 
 DIFF_LINES = 60
 SIGNS = {"created": ("+", "green"), "changed": ("~", "yellow"), "destroyed": ("-", "red")}
@@ -129,11 +129,11 @@ def named(client: Client, meant: Meant) -> list[UnitView]:
     """The cluster's units that the words name. Raises NotFound when a word means nothing, neither here nor there."""
     if not meant.named:
         return []
-    found = client.units(meant.named)
-    if missing := naming.missing(found, meant.named):
-        problem = naming.not_found(missing, client)
-        stem = missing[0].removesuffix(".service")
-        if sources.is_directory(f"./{stem}"):
-            problem.hint = f"for the directory, add a slash: {stem}/"
-        raise problem
-    return naming.without_templates(found, meant.named)
+    try:
+        found = selection.select(client, meant.named)
+    except NotFound as problem:
+        directories = [word.removesuffix(".service") for word in meant.named]
+        if there := [word for word in directories if sources.is_directory(f"./{word}")]:
+            problem.hint = f"for the directory, add a slash: {there[0]}/"
+        raise
+    return selection.without_templates(found, meant.named)
