@@ -69,6 +69,7 @@ def units(
             name,
             desired=draw(st.sampled_from(desired or list(DesiredState))),
             generation=draw(st.sampled_from([0, 0, 1])),
+            variables=draw(st.sampled_from([{}, {}, {"A": "1"}])),
             is_global=kind == "global",
             machine_id=draw(st.sampled_from(MACHINES)) if kind == "pinned" else None,
             machine_of=follows,

@@ -104,11 +104,8 @@ def test_assignments_say_what_the_units_say(given_state: State) -> None:
     for assignment in after.assignments.values():
         for assigned in assignment.units:
             unit = state.units[assigned.name]
-            assert (assigned.digest, assigned.desired, assigned.generation) == (
-                unit.digest,
-                unit.desired,
-                unit.generation,
-            )
+            told = (assigned.digest, assigned.variables, assigned.desired, assigned.generation)
+            assert told == (unit.digest, unit.variables, unit.desired, unit.generation)
 
 
 @MANY

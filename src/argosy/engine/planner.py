@@ -334,6 +334,7 @@ class _Planning:
         return (
             assigned is None
             or assigned.digest != unit.digest
+            or assigned.variables != unit.variables
             or assigned.desired is not unit.desired
             or assigned.generation != unit.generation
         )
@@ -346,6 +347,8 @@ class _Planning:
         changes: list[str] = []
         if assigned.digest != unit.digest:
             changes.append("its text changed")
+        if assigned.variables != unit.variables:
+            changes.append("its variables changed")
         if assigned.desired is not unit.desired:
             changes.append(f"it is to be {unit.desired.value}")
         if assigned.generation != unit.generation:

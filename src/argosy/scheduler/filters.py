@@ -483,7 +483,7 @@ def _lacking(
     known = refused & room.known
     found: list[Ground] = []
     if known:
-        most = words(max(0, *(room.left(machine_id) for machine_id in board.ids(known))))
+        most = words(max(0, room.most_left(board.ids(known))))
         is_alone = known.bit_count() == 1
         detail = f"needs {need}, {most if is_alone else f'at most {most}'} is left"
         found.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from argosy.model.ids import MachineId
@@ -88,6 +88,10 @@ class Room:
     def left(self, machine: MachineId) -> int:
         """Negative when more is reserved than the machine has."""
         return self._left.get(machine, 0)
+
+    def most_left(self, machines: Iterable[MachineId]) -> int:
+        """What is left on the one of them that has most left."""
+        return max(map(self._left.__getitem__, machines))
 
     def machines(self, amount: int, among: int, by_slot: Callable[[int], MachineId]) -> int:
         """The machines of `among` that have at least `amount` (over 0) left. by_slot: the machine at a position."""

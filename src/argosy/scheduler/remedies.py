@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from heapq import nsmallest
 
 import msgspec
 
@@ -76,7 +75,10 @@ def _likeliest(board: Board, key: str, group: int) -> list[MachineId]:
     if key not in ("Memory", "CPU"):
         return board.ids(group, _TRIED)
     room = board.memory if key == "Memory" else board.cpu
-    return nsmallest(_TRIED, board.ids(group), key=lambda one: (-room.left(one), one))
+    most = room.most_left(board.ids(group))
+    if most > 0:
+        group = room.machines(most, group, board.at)
+    return board.ids(group, _TRIED)
 
 
 def _changes(board: Board, unit: Unit, machine_id: MachineId) -> list[Change]:

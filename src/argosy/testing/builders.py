@@ -47,6 +47,7 @@ def unit(
     desired: DesiredState = DesiredState.LAUNCHED,
     text: str | None = None,
     generation: int = 0,
+    variables: Mapping[str, str] | None = None,
     metadata: Iterable[str] | str = (),
     machine_id: str | None = None,
     machine_of: Iterable[str] | str = (),
@@ -84,6 +85,7 @@ def unit(
         digest=digest(text if text is not None else repr(requirements)),
         desired=desired,
         generation=generation,
+        variables=dict(variables or {}),
         requirements=requirements,
     )
 
@@ -128,6 +130,7 @@ def assignment(machine_name: str, *units: Unit) -> Assignment:
                 digest=one.digest,
                 desired=one.desired,
                 generation=one.generation,
+                variables=one.variables,
                 reason="the test says so",
                 placed_at=EPOCH,
             )

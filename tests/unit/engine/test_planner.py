@@ -108,6 +108,17 @@ def test_what_a_person_changed_reaches_the_machine_as_an_update() -> None:
     assert (assigned.reason, assigned.placed_at) == ("the test says so", EPOCH)
 
 
+def test_changed_variables_are_an_update_too() -> None:
+    state = snapshot(machine("m1"), unit("a.service"), on={"m1": ["a.service"]})
+    changed = unit("a.service", variables={"COLOUR": "blue"})
+    after = replace(state, units={changed.name: changed})
+    (update,) = planned(after)
+    assert isinstance(update, Update)
+    assert update.reason == "its variables changed"
+    (assigned,) = apply_plan(after, [update], LATER).assignments[MachineId("m1")].units
+    assert assigned.variables == {"COLOUR": "blue"}
+
+
 def test_a_unit_leaves_a_machine_whose_metadata_changed() -> None:
     state = snapshot(
         machine("m1", metadata={"zone": "b"}),
