@@ -35,10 +35,13 @@ class StopsWhenCutOff(Agent):
                     async for delivery in deliveries:
                         self._accept(delivery)
             except Temporary:
-                if self._delivery is not None:
+                held = self._delivery
+                if held is not None:
                     nothing = Assignment(machine=self._machine.id)
-                    self._delivery = msgspec.structs.replace(self._delivery, assignment=nothing)
-                    self._wake.set()
+                    revision = held.revision + 1
+                    self._accept(
+                        msgspec.structs.replace(held, revision=revision, assignment=nothing)
+                    )
             await asyncio.sleep(self._settings.retry_after.total_seconds())
 
 
