@@ -2,13 +2,12 @@
 
 import pytest
 
-from argosy.testing.cluster import Story
-from argosy.testing.explore import first_failure, survive
+from argosy.testing.explore import first_failure
 from scenarios.mutants import MUTANTS, SOUND, Mutant
 from scenarios.stories import leader_stands_still_at_work
 
 SEEDS = range(40)
-"""Each bug is found within these; the code as it is survives all of them."""
+"""Each bug is found within these; the code as it is survives all of them (the storms in `test_storms.py`)."""
 
 
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS.keys())
@@ -18,6 +17,5 @@ def test_the_kit_finds(mutant: Mutant) -> None:
     assert str(found.problem).startswith(mutant.noticed_by), found
 
 
-@pytest.mark.parametrize("story", [survive, leader_stands_still_at_work])
-def test_the_code_as_it_is_survives_the_same_seeds(story: Story[None]) -> None:
-    assert first_failure(story, SOUND, SEEDS) is None
+def test_the_code_as_it_is_survives_the_same_seeds_of_the_leaders_story() -> None:
+    assert first_failure(leader_stands_still_at_work, SOUND, SEEDS) is None

@@ -492,6 +492,7 @@ class Cluster:
 
     async def settle(self, *, within: float = ENOUGH) -> float:
         """Wait until everything is as people want it; returns how many seconds that took. Raises Late, with what is not."""
+        await asyncio.sleep(POLL)  # What was just written is seen by then.
         try:
             return await self.wait_until(lambda: not self.unsettled(), within=within)
         except Late:

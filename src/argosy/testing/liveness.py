@@ -32,6 +32,9 @@ def unsettled(checker: Checker, sights: Sequence[Sight]) -> list[str]:
     problems = [*_presence(checker, seen)]
     for unit in checker.units.values():
         problems += _placement(checker, unit, seen)
+    for machine_id, assignment in checker.assignments.items():
+        unknown = [unit.name for unit in assignment.units if unit.name not in checker.units]
+        problems += [f"{name} is assigned to {machine_id} and was destroyed" for name in unknown]
     for machine in seen.values():
         problems += _machine(checker, machine)
     return problems
