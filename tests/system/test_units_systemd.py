@@ -114,7 +114,7 @@ def test_systemd_reads_the_same_keys_and_values_in_every_unit_file_of_debian(
         for key in ("Requires", "Wants", "BindsTo", "Before", "After", "Conflicts", "PartOf"):
             listed = {line.partition(" ")[0] for line in loaded.properties.get(key, [])}
             for _, unit in loading.dependencies(text, key):
-                target = specifiers.expand(unit, parts, machine=machine)
+                target = specifiers.expand(unit.text, parts, machine=machine)
                 aliases = (DEBIAN / target).resolve().name
                 assert target in listed or aliases in listed, f"{name} {key}={target}"
                 compared += 1

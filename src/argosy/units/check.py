@@ -6,6 +6,7 @@ are judged by `app.py` on top of this.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,7 +37,12 @@ from argosy.units import (
     specifiers,
     traffic,
 )
-from argosy.units.diagnostics import Diagnostic, Problems, nearest_spelling
+from argosy.units.diagnostics import (
+    Diagnostic,
+    Problems,
+    TooManyProblems,
+    nearest_spelling,
+)
 from argosy.units.names import NameParts
 from argosy.units.text import UnitText
 from argosy.units.values import BadValue
@@ -104,8 +110,8 @@ def check(file: str, data: bytes) -> Checked:
         name = names.parse(names.unit_of_file(file))
     except Invalid as fault:
         problems = Problems(file)
-        problems.extend(text.diagnostics)
         problems.error(1, 1, fault.message, hint=fault.hint)
+        problems.extend(text.diagnostics)
         return Checked(
             file=file,
             name=None,
@@ -123,13 +129,11 @@ def check_as(text: UnitText, name: NameParts) -> Checked:
     """Understand a text under a name that need not be its file's: an instance is its template's text."""
     problems = Problems(text.file)
     problems.extend(text.diagnostics)
-    # Errors in the text itself hide what follows from them: an invalid line is a missing line.
-    if not any(found.is_error for found in text.diagnostics):
-        loading.check(text, name, problems)
-    if container.is_container(text):
-        container.check(text, name, problems)
-    _check_foreign_sections(text, problems)
-    needs, specs = _read_sections(text, name, problems)
+    needs, specs, description = Requirements(), Specs(), ""
+    with contextlib.suppress(TooManyProblems):
+        _check_others(text, name, problems)
+        needs, specs = _read_sections(text, name, problems)
+        description = _description(text, name)
     return Checked(
         file=text.file,
         name=name.full,
@@ -137,9 +141,19 @@ def check_as(text: UnitText, name: NameParts) -> Checked:
         digest=digest_of(bytes(text)),
         requirements=needs,
         specs=specs,
-        description=_description(text, name),
+        description=description,
         diagnostics=problems.sorted(),
     )
+
+
+def _check_others(text: UnitText, name: NameParts, problems: Problems) -> None:
+    """Judge what is not ours: systemd's sections, Quadlet's, and sections that nobody knows."""
+    # Errors in the text itself hide what follows from them: an invalid line is a missing line.
+    if not any(found.is_error for found in text.diagnostics):
+        loading.check(text, name, problems)
+    if container.is_container(text):
+        container.check(text, name, problems)
+    _check_foreign_sections(text, problems)
 
 
 def digest_of(data: bytes) -> Digest:

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from argosy.errors import Invalid
+
 
 class Severity(enum.StrEnum):
     ERROR = "error"
@@ -62,8 +64,19 @@ EXCERPT_WIDTH = 100
 LONGEST_MESSAGE = 400
 
 
+MOST_PROBLEMS = 500
+"""Diagnostics about one file after which nobody reads on. It also bounds the search for spellings in a hostile file."""
+
+
+class TooManyProblems(Invalid):
+    """A file has more faults than are worth naming: whoever reads it stops there."""
+
+
 class Problems:
-    """Gathers diagnostics about one file."""
+    """Gathers diagnostics about one file.
+
+    Adding more than MOST_PROBLEMS raises TooManyProblems, once `sorted` has an error that says so.
+    """
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -83,6 +96,9 @@ class Problems:
         return tuple(sorted(set(self._found)))
 
     def _add(self, severity: Severity, line: int, column: int, message: str, hint: str) -> None:
+        is_last = len(self._found) >= MOST_PROBLEMS
+        if is_last:
+            severity, message, hint = Severity.ERROR, "too much is wrong; stopped reading here", ""
         self._found.append(
             Diagnostic(
                 file=printable(self.file),
@@ -93,6 +109,8 @@ class Problems:
                 hint=printable(hint),
             )
         )
+        if is_last:
+            raise TooManyProblems(str(self._found[-1]), problems=tuple(map(str, self._found)))
 
 
 def printable(text: str) -> str:

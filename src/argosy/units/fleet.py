@@ -17,7 +17,7 @@ from argosy.model.unit import Condition, Operator
 from argosy.units import globs, names, specifiers, values
 from argosy.units.diagnostics import Problems
 from argosy.units.names import NameParts
-from argosy.units.sections import Section
+from argosy.units.sections import MOST_ITEMS, Section
 from argosy.units.text import UnitText
 from argosy.units.values import BadValue
 
@@ -87,6 +87,8 @@ def multiple(line: str) -> list[str]:
         raise BadValue("a quote is not closed", offset=line.rfind('"'), hint='write "one" "two"')
     if "\\" in line:
         raise BadValue("fleet knows no escapes", offset=line.find("\\"))
+    if line.count('"') > 2 * MOST_ITEMS:
+        raise BadValue(f"at most {MOST_ITEMS} values are allowed")
     found = [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^"\s]+)', line)]
     if "" in found:
         raise BadValue("a value is empty", offset=line.find('""'))
@@ -108,8 +110,7 @@ def _both(section: Section, key: str, read: Callable[[str], Collection[str]]) ->
         (entry for spelling in _spellings(key) for entry in section.entries(spelling)),
         key=lambda entry: (entry.line, entry.column),
     )
-    found = (item for entry in entries for item in section.read(entry, read) or ())
-    return tuple(dict.fromkeys(found))
+    return section.gather(entries, read)
 
 
 def _machine_id(section: Section) -> str | None:
@@ -178,7 +179,9 @@ def _read_pairs(line: str) -> list[str]:
 
 
 def _read_conflicts(line: str) -> list[str]:
-    found = [word for value in multiple(line) for word in value.split()]
+    found = [word for value in multiple(line) for word in value.split(maxsplit=MOST_ITEMS)]
+    if len(found) > MOST_ITEMS:
+        raise BadValue(f"at most {MOST_ITEMS} values are allowed")
     for pattern in found:
         globs.check(pattern)
     return found

@@ -14,6 +14,9 @@ from argosy.units import names
 from argosy.units.diagnostics import did_you_mean
 from argosy.units.values import BadValue
 
+LONGEST = 1024
+"""Characters of a pattern: names have 255, and a set takes several characters for one."""
+
 _SPECIAL = re.compile(r"[*?\[\\]")
 _SET = re.compile(r"\[(\^?)((?:(?:\\.|[^\]\\-])(?:-(?:\\.|[^\]\\-]))?)+)\]", re.DOTALL)
 _SET_ITEM = re.compile(r"(\\.|[^\\])(?:-(\\.|[^\\]))?", re.DOTALL)
@@ -36,6 +39,8 @@ def compiled(pattern: str) -> re.Pattern[str]:
     Matching takes time proportional to the product of both lengths: between two stars the first fit is as good as any
     other, so the expression never tries a second one.
     """
+    if len(pattern) > LONGEST:
+        raise BadValue(f"a pattern may have {LONGEST} characters, this has {len(pattern)}")
     chunks = [""]
     offset = 0
     while offset < len(pattern):

@@ -11,6 +11,7 @@ import re
 from argosy.units import commands, directives, names, quoting
 from argosy.units.diagnostics import Problems, did_you_mean, nearest_spelling
 from argosy.units.names import NameParts
+from argosy.units.quoting import Word
 from argosy.units.text import Entry, UnitText
 from argosy.units.values import BadValue
 
@@ -63,18 +64,18 @@ def check(text: UnitText, name: NameParts, problems: Problems) -> None:
         problems.error(1, 1, "a scope cannot be made from a file", hint="write a .service")
 
 
-def dependencies(text: UnitText, key: str) -> tuple[tuple[Entry, str], ...]:
+def dependencies(text: UnitText, key: str) -> tuple[tuple[Entry, Word], ...]:
     """The unit names that a key of [Unit] lists, specifiers as written, each with the entry it stands in.
 
     Values that cannot be split are left out.
     """
-    found: list[tuple[Entry, str]] = []
+    found: list[tuple[Entry, Word]] = []
     for entry in text.assigned("Unit", key):
         try:
-            listed = quoting.split(entry.value, escapes=quoting.Escapes.VERBATIM)
+            listed = quoting.words(entry.value, escapes=quoting.Escapes.VERBATIM)
         except BadValue:
             continue
-        found.extend((entry, unit) for unit in listed)
+        found.extend((entry, word) for word in listed)
     return tuple(found)
 
 
@@ -120,14 +121,14 @@ def _check_keys(text: UnitText, problems: Problems) -> None:
 
 def _check_dependencies(text: UnitText, problems: Problems) -> None:
     for key in DEPENDENCIES:
-        for entry, unit in dependencies(text, key):
+        for entry, (unit, start, _) in dependencies(text, key):
             # What specifiers make of a name is known for instances only; a machine's own units are anything goes.
             if "%" in unit or unit.startswith(("-.", "dev-")):
                 continue
             fault = names.find_fault(unit)
             if fault is not None:
                 problems.warning(
-                    *entry.position(max(0, entry.value.find(unit))),
+                    *entry.position(start),
                     f"{key}: '{unit}' is no unit name: {fault[0]}; systemd would ignore it",
                     hint=fault[1],
                 )

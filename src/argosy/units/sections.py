@@ -7,7 +7,7 @@ whose specifiers give something else for each instance is judged with the instan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from argosy.units import specifiers
@@ -17,6 +17,9 @@ from argosy.units.text import Entry, UnitText
 from argosy.units.values import BadValue
 
 T = TypeVar("T")
+
+MOST_ITEMS = 1000
+"""Values that one key may have over all its lines: every one of them costs the scheduler something for every unit."""
 
 
 class Section:
@@ -70,10 +73,19 @@ class Section:
 
     def each(self, key: str, read: Callable[[str], Collection[T]]) -> tuple[T, ...]:
         """Everything that the key's lines hold, in order, each once; wrong lines left out."""
+        return self.gather(self.entries(key), read)
+
+    def gather(
+        self, entries: Iterable[Entry], read: Callable[[str], Collection[T]]
+    ) -> tuple[T, ...]:
+        """Everything that the entries hold, as `each`. More than MOST_ITEMS are an error, and the rest is left out."""
         found: dict[T, None] = {}
-        for entry in self.entries(key):
+        for entry in entries:
             for item in self.read(entry, read) or ():
                 found[item] = None
+            if len(found) > MOST_ITEMS:
+                self.error(entry, f"at most {MOST_ITEMS} values are allowed")
+                break
         return tuple(found)
 
     def read(self, entry: Entry, read: Callable[[str], T]) -> T | None:

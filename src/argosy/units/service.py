@@ -14,7 +14,7 @@ TITLE = "X-Service"
 
 KEYS = frozenset({"Replicas", "Port"})
 
-MAX_REPLICAS = 100_000
+MAX_REPLICAS = 10_000
 
 
 def read(

@@ -15,12 +15,13 @@ What surprises: an entry's value may come from several lines, so a place within 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from argosy.units.diagnostics import Diagnostic, Problems
+from argosy.units.diagnostics import Diagnostic, Problems, TooManyProblems
 
 MAX_BYTES = 1024 * 1024
 """Largest unit file accepted. systemd's own limit for one line is the same (LONG_LINE_MAX)."""
@@ -116,7 +117,8 @@ class UnitText:
                 1, 1, f"the file has {len(data)} bytes, a unit file may have {MAX_BYTES}"
             )
         else:
-            reader.read(data.decode("utf-8", "surrogateescape"))
+            with contextlib.suppress(TooManyProblems):
+                reader.read(data.decode("utf-8", "surrogateescape"))
         return cls(
             file=file,
             data=data,
@@ -178,6 +180,7 @@ class _Reader:
         self.entries: list[Entry] = []
         self._problems = problems
         self._section: str | None = None
+        self._has_stray_text = False
         self._parts: list[str] = []
         self._pieces: list[Piece] = []
         self._length = 0
@@ -230,9 +233,7 @@ class _Reader:
         elif content[0] == "[":
             self._heading(content, line, column)
         elif self._section is None:
-            self._problems.warning(
-                line, column, "text before the first section is ignored", hint="begin with [Unit]"
-            )
+            self._warn_of_stray_text(line, column)
         else:
             self._assignment(joined, start, pieces, last_line)
 
@@ -246,6 +247,12 @@ class _Reader:
             return
         self._section = content[1:-1]
         self.headings.append(Heading(name=self._section, line=line, column=column))
+
+    def _warn_of_stray_text(self, line: int, column: int) -> None:
+        if not self._has_stray_text:
+            what = "text before the first section is ignored"
+            self._problems.warning(line, column, what, hint="begin with [Unit]")
+        self._has_stray_text = True
 
     def _assignment(self, joined: str, start: int, pieces: list[Piece], last_line: int) -> None:
         assert self._section is not None

@@ -127,7 +127,7 @@ def find_missing(units: Units, *, known: Collection[UnitName]) -> tuple[Diagnost
                 )
         for key in loading.DEPENDENCIES:
             for entry, raw in loading.dependencies(unit.text, key):
-                _check_reference(unit, name, key, entry, raw, known_set, templates, report)
+                _check_reference(unit, name, key, entry, raw.text, known_set, templates, report)
     return report.found()
 
 
