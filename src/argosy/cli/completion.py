@@ -1,8 +1,10 @@
-"""Print a completion script: verbs, options, files, and the cluster's units and machines.
+"""Print a completion script for a shell.
 
-bash:  source <(argosy completion bash)            in ~/.bashrc
-zsh:   argosy completion zsh > DIR/_argosy         with DIR in $fpath
-fish:  argosy completion fish > ~/.config/fish/completions/argosy.fish
+  bash:  source <(argosy completion bash)            in ~/.bashrc
+  zsh:   argosy completion zsh > DIR/_argosy         with DIR in $fpath
+  fish:  argosy completion fish > ~/.config/fish/completions/argosy.fish
+
+It completes verbs, options, files, and the names of the cluster's units and machines, for which it asks the server.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ _NEXT: Mapping[type[errors.ArgosyError], str] = {
     errors.Permanent: "argosy doctor",
 }
 
-MOST_PROBLEMS = 4
+_MOST_PROBLEMS = 4
 """An error is at most six lines: what is wrong, so many problems, what to do."""
 
 
@@ -86,7 +86,7 @@ def report(error: errors.ArgosyError, *, verb: str = "", as_json: bool = False) 
         # A summary that begins with the first problem is told as that.
         message, *problems = problems
     lines = [f"argosy: {_one_line(message)}"]
-    shown = problems if len(problems) <= MOST_PROBLEMS else problems[: MOST_PROBLEMS - 1]
+    shown = problems if len(problems) <= _MOST_PROBLEMS else problems[: _MOST_PROBLEMS - 1]
     lines += [f"  {_one_line(problem)}" for problem in shown]
     if len(shown) < len(problems):
         lines.append(f"  ... and {len(problems) - len(shown)} more")

@@ -96,11 +96,21 @@ class Verb(Protocol):
         """Do it and return an exit code. Raises ArgosyError; main prints it."""
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+class _HelpFormatter(argparse.HelpFormatter):
     """Knows the terminal's width without `shutil`, whose import would be a tenth of what `--help` costs."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=min(terminal.size().columns - 2, HELP_COLUMNS))
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Paragraphs are filled; those with indented lines, which are examples, stay as they are."""
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(
+            one
+            if "\n  " in f"\n{one}"
+            else super(_HelpFormatter, self)._fill_text(one, width, indent)
+            for one in paragraphs
+        )
 
 
 class Parser(argparse.ArgumentParser):
