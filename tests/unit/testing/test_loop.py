@@ -124,7 +124,7 @@ def test_a_wait_that_nothing_can_end_is_a_deadlock_and_names_the_waiter() -> Non
 
 def test_a_loop_that_spins_is_stopped() -> None:
     async def main() -> None:
-        while True:  # noqa: ASYNC110 - it spins on purpose
+        while True:
             await asyncio.sleep(0)
 
     with pytest.raises(Runaway, match="it spins"):
@@ -133,7 +133,7 @@ def test_a_loop_that_spins_is_stopped() -> None:
 
 def test_a_run_that_never_ends_is_stopped() -> None:
     async def main() -> None:
-        while True:  # noqa: ASYNC110 - it never ends on purpose
+        while True:
             await asyncio.sleep(1)
 
     with pytest.raises(Runaway):
