@@ -142,11 +142,11 @@ class _Reader:
     def dependencies(self) -> Dependencies:
         def of(key: str) -> frozenset[str]:
             found = set()
-            for _, listed in dependencies(self._text, key):
+            for _, word in dependencies(self._text, key):
                 try:
-                    found.add(self._expand(listed))
+                    found.add(self._expand(word.text))
                 except BadValue as problem:
-                    self.warnings.append(f"{key}={listed}: {problem.message}")
+                    self.warnings.append(f"{key}={word.text}: {problem.message}")
             return frozenset(found - {self._name.full})
 
         return Dependencies(
