@@ -76,13 +76,13 @@ class Printer:
         sys.stdout.write((json.dumps(event) if self._as_json else self.text(event)) + "\n")
 
     def text(self, event: EventView) -> str:
-        kind = event["kind"]
+        kind = printable(event["kind"])
         colour = _COLOURS.get(kind.rpartition(".")[2], "")
         parts = [
             self._style.dim(moments.local(event["at"])),
             self._style.paint(kind.ljust(15), colour),
             printable(event["unit"]),
-            f"{printable(event['message'])}",
+            printable(event["message"]),
         ]
         if event["machine"]:
             parts.append(self._style.dim(f"({self._machine_name(event['machine'])})"))

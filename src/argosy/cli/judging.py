@@ -50,10 +50,10 @@ class Verdict:
     @property
     def stands_after_seconds(self) -> float:
         """How long it must not change before it counts."""
-        return _STANDS_AFTER[self.outcome]
+        return STANDS_AFTER[self.outcome]
 
 
-_STANDS_AFTER: Mapping[Outcome, float] = {
+STANDS_AFTER: dict[Outcome, float] = {
     Outcome.DONE: 0.25,
     # Between stop and start of a restart a unit may look failed.
     Outcome.FAILED: 0.5,
@@ -61,6 +61,7 @@ _STANDS_AFTER: Mapping[Outcome, float] = {
     Outcome.PENDING: 2.0,
     Outcome.WAITING: float("inf"),
 }
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ SHORT_ID = 8
 def unit_name(word: str) -> str:
     """The full name, or the glob, that a word means. Checks nothing."""
     word = word.removeprefix("./")
+    if word.endswith(names.CONTAINER_SUFFIX):
+        return word.removesuffix(names.CONTAINER_SUFFIX) + ".service"
     if is_glob(word) or word.rpartition(".")[2] in names.TYPES:
         return word
     return f"{word}.service"

@@ -7,6 +7,7 @@ For an instance without a file of its own, its template's text is taken: the loc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,7 @@ def find(words: Sequence[str], client: Client) -> Meant:
     for word in words:
         if is_directory(word):
             _add_app(Path(word), meant)
-        elif not _add_file(Path(word), meant):
+        elif not _add_file(word, meant):
             _add_named(word, meant, client)
     return meant
 
@@ -87,27 +88,33 @@ def _add_app(directory: Path, meant: Meant) -> None:
     meant.app = where.name
 
 
-def _add_file(path: Path, meant: Meant) -> bool:
+def _add_file(word: str, meant: Meant) -> bool:
     """Whether the word is a local file, or an instance whose template is one."""
-    if "/" not in str(path) and not apps.is_unit_file(path.name):
+    path = Path(word)
+    if not apps.is_unit_file(path.name):
         path = path.with_name(path.name + ".service")
-    if path.exists() or path.is_symlink():
-        checked = check.check(path.name, appdir.read_unit_file(path))
-        _add_checked(checked, path, meant)
-        return True
-    parts = _as_name(path.name)
-    if parts is None or parts.template is None:
-        if "/" in str(path):
-            raise NotFound(f"there is no file {path}", hint="argosy list-unit-files")
-        return False
-    template = path.with_name(parts.template)
-    container = template.with_suffix(names.CONTAINER_SUFFIX)
-    for candidate in (template, container):
-        if candidate.exists():
-            text = appdir.read_unit_file(candidate)
-            _add_checked(check.check(candidate.name, text), candidate, meant, instance=parts)
+    for candidate in _spellings(path):
+        if os.path.lexists(candidate):
+            checked = check.check(candidate.name, appdir.read_unit_file(candidate))
+            _add_checked(checked, candidate, meant)
             return True
+    parts = _as_name(path.name)
+    if parts is not None and parts.template is not None:
+        for candidate in _spellings(path.with_name(parts.template)):
+            if os.path.lexists(candidate):
+                checked = check.check(candidate.name, appdir.read_unit_file(candidate))
+                _add_checked(checked, candidate, meant, instance=parts)
+                return True
+    if "/" in word:
+        raise NotFound(f"there is no file {word}", hint=f"ls {path.parent}")
     return False
+
+
+def _spellings(path: Path) -> tuple[Path, ...]:
+    """The files that can hold a service: a unit file, or a container's."""
+    if path.suffix == ".service":
+        return path, path.with_suffix(names.CONTAINER_SUFFIX)
+    return (path,)
 
 
 def _add_checked(

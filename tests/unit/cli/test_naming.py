@@ -67,3 +67,7 @@ def test_a_machine_that_is_not_clear_is_refused() -> None:
         naming.machine_id(MACHINES, "113f")
     with pytest.raises(NotFound):
         naming.machine_id(MACHINES, "nobody")
+
+
+def test_a_container_file_holds_a_service() -> None:
+    assert naming.unit_name("web.container") == "web.service"
