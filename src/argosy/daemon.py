@@ -106,6 +106,8 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
         store = await SqliteStore.open(directory / "store.db")
         stack.push_async_callback(store.close)
         cluster = await open_cluster(store, clock=now)
+        # The store is locked by this process: whoever led it before is dead, and its lease need not be waited out.
+        await store.txn([], [base.Delete(keys.LEADER)])
         machine = this_machine(directory)
         runtime = ProcessRuntime(directory / "runtime")
         await runtime.open()

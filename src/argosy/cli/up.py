@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from argosy import appdir, client
-from argosy.cli import exits, following, listening, naming, shutdown, terminal
+from argosy.cli import exits, following, listening, naming, shutdown, submitting, terminal
 from argosy.cli.judging import Goal, Outcome
 from argosy.cli.local import Foreground, start_background
 from argosy.cli.logs import Printer
 from argosy.cli.progress import Progress
 from argosy.cli.waiting import NAMED_AT_MOST, Wait
-from argosy.client import Change, Client, StateView, Submission, Submitted
+from argosy.client import Client, StateView, Submission, Submitted
 from argosy.daemon import LocalSettings
 from argosy.errors import Invalid, NotFound, ServerUnreachable
 from argosy.units import app as apps
@@ -31,7 +31,6 @@ from argosy.units import names
 LINES_BEFORE = 50
 """How much of what the units wrote while they came up is shown."""
 WILDCARDS = ("0.0.0.0", "[::]")  # noqa: S104 - compared with, not bound to
-SIGNS = {"created": "+", "changed": "~", "destroyed": "-"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +139,7 @@ def _apply_and_follow(
     if stuck:
         here.change(stuck, start=True)
     if not args.json:
-        _say_what_changed(submitted, directory, is_first=not before)
+        _say_what_changed(submitted, directory, args, is_first=not before)
     wanted = following.wishes(Goal.RUNNING, launched, before, changes=submitted["changes"])
     machine_name = naming.MachineNames(here.machines())
     progress = Progress(launched, style=terminal.style(args), machine_name=machine_name)
@@ -206,26 +205,25 @@ def _rows(here: Client, names: Sequence[str]) -> list[StateView]:
     return [row for row in here.states(asked) if row["name"] in wanted]
 
 
-def _say_what_changed(submitted: Submitted, directory: Path, *, is_first: bool) -> None:
-    changes = [change for change in submitted["changes"] if change["change"] in SIGNS]
-    if is_first and all(change["change"] == "created" for change in changes):
-        print(f"{directory.name}: {len(changes)} units")
-    elif not changes:
+def _say_what_changed(
+    submitted: Submitted, directory: Path, args: argparse.Namespace, *, is_first: bool
+) -> None:
+    style = terminal.style(args)
+    lines = submitting.changes(submitted["changes"], style)
+    if is_first and lines:
+        print(style.bold(f"{directory.name}: {len(lines)} unit files and instances"))
+    elif not lines:
         print(f"{directory.name}: nothing changed")
     else:
-        print(f"{directory.name}:")
-        for change in changes:
-            print(f"  {SIGNS[change['change']]} {change['name']}")
-            _print_diff(change)
+        print(style.bold(f"{directory.name}: {len(lines)} changed"))
+        for change in submitted["changes"]:
+            for line in [
+                *submitting.changes([change], style),
+                *submitting.diff_lines(change, style),
+            ]:
+                print(f"  {line}")
     for warning in submitted["warnings"]:
-        print(warning, file=sys.stderr)
-
-
-def _print_diff(change: Change) -> None:
-    if change["change"] == "changed":
-        for line in (change["diff"] or "").splitlines():
-            if not line.startswith(("---", "+++", "@@")):
-                print(f"      {terminal.printable(line)}")
+        print(terminal.printable(warning), file=sys.stderr)
 
 
 def _addresses(here: Client, running: list[str]) -> dict[str, list[str]]:
