@@ -308,6 +308,16 @@ def test_on_a_terminal_destroy_shows_what_a_glob_matches_and_asks(argosy: Shell)
     assert argosy.cluster.client.units(["asked-*"]) == []
 
 
+def test_ctrl_c_ends_the_waiting_and_leaves_the_last_word(argosy: Shell) -> None:
+    argosy.write("long.service", "[Service]\nType=oneshot\nExecStart=/bin/sleep 3\n")
+    argosy("submit", "long.service")
+    said = type_on_terminal(argosy, ["start", "long"], after="activating", typed="\x03")
+    last = said.splitlines()[-2:]
+    assert "· long.service  activating (start) on " in last[0]
+    assert last[1] == "argosy: no longer waiting; what was asked for goes on"
+    assert argosy.active("long.service") == "activating"
+
+
 def type_on_terminal(argosy: Shell, argv: list[str], *, after: str, typed: str) -> str:
     """Run on a terminal of its own, type once `after` is seen; gives everything that it showed, without colours."""
     pid, terminal = pty.fork()

@@ -97,13 +97,15 @@ def follow(
         tick=(lambda: None) if args.json else progress.tick,
     )
     try:
-        in_time = wait.run(args.timeout)
+        try:
+            in_time = wait.run(args.timeout)
+        finally:
+            if not args.json:
+                progress.finish()
     except KeyboardInterrupt:
+        # Below the display, which rewrites its lines by counting them.
         print("argosy: no longer waiting; what was asked for goes on", file=sys.stderr)
         raise
-    finally:
-        if not args.json:
-            progress.finish()
     if args.json:
         _print_json(names, wait.verdicts, changes)
     else:

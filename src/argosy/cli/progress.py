@@ -118,10 +118,11 @@ class Progress:
         verdict = self._verdicts[name]
         room = columns - self._width - 14
         text = terminal.shortened(terminal.printable(verdict.text), max(room, 10))
-        return self._line(name, Verdict(verdict.outcome, text), self._took(name))
+        shortened = Verdict(verdict.outcome, text)
+        return self._line(name, shortened, self._took(name), is_moving=True)
 
-    def _line(self, name: str, verdict: Verdict, took: str) -> str:
-        sign = self._sign(verdict.outcome)
+    def _line(self, name: str, verdict: Verdict, took: str, *, is_moving: bool = False) -> str:
+        sign = self._sign(verdict.outcome, is_moving=is_moving)
         colour = _COLOURS[verdict.outcome]
         text = terminal.printable(verdict.text)
         if verdict.outcome in (Outcome.FAILED, Outcome.PENDING):
@@ -129,10 +130,10 @@ class Progress:
         line = f"{self._style.paint(sign, colour)} {name.ljust(self._width)}  {text}"
         return f"{line}  {self._style.dim(took)}" if took else line
 
-    def _sign(self, outcome: Outcome) -> str:
+    def _sign(self, outcome: Outcome, *, is_moving: bool) -> str:
         if not self._has_signs:
             return _SIGNS[outcome][1].ljust(8)
-        if outcome is Outcome.WAITING and self._is_live:
+        if outcome is Outcome.WAITING and is_moving:
             return _SPINNER[int(self._clock() * 10) % len(_SPINNER)]
         return _SIGNS[outcome][0]
 
