@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -126,6 +127,10 @@ class Parser(argparse.ArgumentParser):
 
 def entry() -> NoReturn:
     """What the console script calls."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that has no sign for something shows a question mark, not an error.
+            stream.reconfigure(errors="replace")
     sys.exit(main(sys.argv[1:]))
 
 
@@ -134,10 +139,10 @@ def main(argv: Sequence[str]) -> int:
     code = _guarded(argv)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as problem:
         # Python flushes once more at exit: that must not fail, too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.BROKEN_PIPE
+        return _foreign(problem)
     return code
 
 
@@ -191,10 +196,10 @@ def _guarded(argv: Sequence[str]) -> int:
         return code
     except SystemExit as end:  # how argparse leaves after --help
         return end.code if isinstance(end.code, int) else exits.DONE
-    except BrokenPipeError:
-        return exits.BROKEN_PIPE
     except KeyboardInterrupt:
         return exits.INTERRUPTED
+    except OSError as problem:
+        return _foreign(problem, as_json=as_json)
     except Exception as bug:
         if os.environ.get("ARGOSY_DEBUG"):
             raise
@@ -203,6 +208,15 @@ def _guarded(argv: Sequence[str]) -> int:
             hint="run it again with ARGOSY_DEBUG=1 and report what it prints",
         )
         return exits.report(told, verb=verb, as_json=as_json)
+
+
+def _foreign(problem: OSError, *, as_json: bool = False) -> int:
+    """What the system refused and no verb expected: a full disk under the output, a file that went away."""
+    if isinstance(problem, BrokenPipeError):
+        return exits.BROKEN_PIPE
+    where = f"{problem.filename}: " if problem.filename else ""
+    told = errors.Permanent(f"{where}{problem.strerror or problem}")
+    return exits.report(told, as_json=as_json)
 
 
 def _run(verb: str, words: Sequence[str], namespace: argparse.Namespace) -> int:

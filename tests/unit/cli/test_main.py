@@ -177,6 +177,25 @@ def test_a_reader_that_goes_away_is_quiet() -> None:
     assert done.stderr in ("0\n", f"{exits.BROKEN_PIPE}\n")
 
 
+def test_output_that_cannot_be_written_is_an_error_like_others() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([ARGOSY, "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == exits.FAILED
+    assert done.stderr == "argosy: No space left on device\n  -> argosy doctor\n"
+
+
+def test_a_terminal_without_a_sign_gets_a_question_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    (tmp_path / "ü.service").write_text("[Service]\n")
+    done = subprocess.run(
+        [ARGOSY, "verify", "--no-systemd", tmp_path / "ü.service"], capture_output=True, text=True
+    )
+    assert done.returncode == exits.FAILED
+    assert "/?.service:1:1: error" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("problem", "code"),
     [
