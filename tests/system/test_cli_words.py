@@ -387,3 +387,23 @@ async def test_a_unit_that_no_machine_can_have_ends_the_wait_with_the_reason(arg
 
 async def test_no_block_does_not_wait(argosy: Run) -> None:
     assert await argosy("start", "db", "--no-block") == (0, "db.service: asked for\n")
+
+
+async def test_doctor_finds_what_is_wrong_with_the_cluster(argosy: Run) -> None:
+    _, text = await argosy("doctor")
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("ok    store"))
+    assert (
+        lines[start + 1 : start + 10]
+        == dedent("""\
+        bad   engine      no server leads: nothing is decided
+                          -> look at the server's log
+        warn  machines    1 of 2 are absent, first 2c5a0d3e (two)
+                          -> argosy list-machines --fields machine,hostname,state,since,units
+        warn  units       1 failed, first migrate.service
+                          -> argosy status migrate.service
+        warn  units       1 have no machine, first db.service
+                          -> argosy why db.service
+        ok    clock       agrees with the newest event
+        """).splitlines()
+    )
