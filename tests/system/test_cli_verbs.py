@@ -200,6 +200,20 @@ def test_a_directory_with_a_slash_is_an_app(argosy: Shell) -> None:
     assert apps == {"pair"}
 
 
+def test_an_app_that_was_moved_differs_in_its_variable_only(argosy: Shell) -> None:
+    for place in ("here", "there"):
+        (argosy.directory / place / "moved").mkdir(parents=True)
+        argosy.write(f"{place}/moved/moved.service", SLEEP)
+    assert argosy("submit", "here/moved/")[0] == exits.DONE
+    code, said = argosy("submit", "there/moved/")
+    assert code == exits.PRECONDITION
+    changed = [line for line in said.splitlines() if re.match(r"[+-][^+-]", line)]
+    assert changed == [
+        f"-# variable ARGOSY_APP_DIR={argosy.directory}/here/moved",
+        f"+# variable ARGOSY_APP_DIR={argosy.directory}/there/moved",
+    ]
+
+
 def test_a_slow_start_is_bounded_and_goes_on(argosy: Shell) -> None:
     argosy.write("slow.service", "[Service]\nType=oneshot\nExecStart=/bin/sleep 2\n")
     code, said = argosy("start", "slow.service", "--timeout", "0.5")

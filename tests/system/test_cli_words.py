@@ -271,6 +271,16 @@ async def test_start_of_a_directory_that_lacks_its_slash(
     )
 
 
+async def test_start_of_a_template_says_what_to_start(argosy: Run) -> None:
+    assert await argosy("start", "web@.service") == (
+        64,
+        dedent("""\
+        argosy: web@.service is a template: its instances run, not the template itself
+          -> argosy start web@1.service
+        """),
+    )
+
+
 async def test_cat_gives_back_every_byte(argosy: Run) -> None:
     assert await argosy("cat", "web@1") == (0, recorded.TEXT.decode(errors="backslashreplace"))
 

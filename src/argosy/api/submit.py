@@ -141,7 +141,9 @@ def _steps(
             yield _create(candidate, request, now)
         else:
             _refuse_foreign(before, candidate, request)
-            yield _update(picture, before, candidate, request, old.get(before.digest, b""), now)
+            # Only texts that differ were read.
+            old_text = old.get(before.digest, candidate.text)
+            yield _update(picture, before, candidate, request, old_text, now)
     named = {candidate.name for candidate in candidates}
     for name in _pruned(picture, request, named):
         event = Event(

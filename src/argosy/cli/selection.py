@@ -34,9 +34,10 @@ def without_templates(units: Sequence[UnitView], words: Sequence[str]) -> list[U
 
 
 def _not_found(words: Sequence[str], client: Client) -> NotFound:
-    known = [unit["name"] for unit in client.units()]
-    near = difflib.get_close_matches(words[0], known, n=1, cutoff=0.7)
-    hint = f"did you mean {near[0]}?" if near else "argosy list-unit-files"
+    # Compared without their types, which would make any two services look alike.
+    known = {unit["name"].rpartition(".")[0]: unit["name"] for unit in client.units()}
+    near = difflib.get_close_matches(words[0].rpartition(".")[0], known, n=1, cutoff=0.7)
+    hint = f"did you mean {known[near[0]]}?" if near else "argosy list-unit-files"
     shown = ", ".join(names.shown(word)[1:-1] for word in words[:NAMED_AT_MOST])
     left = len(words) - NAMED_AT_MOST
     more = f" and {left} more" if left > 0 else ""

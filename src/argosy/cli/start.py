@@ -8,8 +8,9 @@ template. A unit that has failed or ended is started anew; one that runs is left
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-from argosy.cli import following, sources, submitting
+from argosy.cli import following, naming, sources, submitting
 from argosy.cli.judging import Goal
 from argosy.cli.waiting import NAMED_AT_MOST
 from argosy.client import Client
@@ -25,12 +26,10 @@ def run(args: argparse.Namespace) -> int:
     client = Client.find(args.endpoint)
     meant = sources.find(args.names, client)
     named = [unit["name"] for unit in submitting.named(client, meant)]
-    if meant.texts and not meant.runnable:
-        template = min(meant.texts)
-        raise Invalid(
-            f"{template} is a template: its instances run, not the template itself",
-            hint=f"argosy start {template.replace('@.', '@1.')}",
-        )
+    templates = [name for name in named if naming.is_template(name)]
+    if not meant.runnable:
+        templates += meant.texts
+    _refuse_templates(templates)
     names = sorted({*named, *meant.runnable})
     before = client.states(names if len(names) <= NAMED_AT_MOST else ())
     submitted = submitting.submit(client, meant, args, desired="launched", verb="start")
@@ -44,3 +43,11 @@ def run(args: argparse.Namespace) -> int:
         client.change(others, start=True)
     wishes = following.wishes(Goal.RUNNING, names, before, changes=submitted["changes"])
     return following.follow(client, wishes, args, changes=submitted["changes"])
+
+
+def _refuse_templates(templates: Sequence[str]) -> None:
+    if templates:
+        raise Invalid(
+            f"{templates[0]} is a template: its instances run, not the template itself",
+            hint=f"argosy start {templates[0].replace('@.', '@1.')}",
+        )
