@@ -86,31 +86,43 @@ def follow(
             for name in sorted(wanted):
                 print(f"{name}: asked for")
         return exits.DONE
-    names = sorted(wanted)
+    verdicts, in_time = wait(client, wanted, args)
+    if args.json:
+        _print_json(sorted(wanted), verdicts, changes)
+    else:
+        _say_the_end(verdicts, in_time=in_time, timeout_seconds=args.timeout)
+    return code(verdicts)
+
+
+def wait(
+    client: Client, wanted: Mapping[str, Wish], args: argparse.Namespace
+) -> tuple[Mapping[str, Verdict], bool]:
+    """Wait for the wishes, showing how each unit stands unless JSON was asked for. args: json, no_color, timeout.
+
+    Returns how they stand, and whether that was within the time.
+    """
     machine_name = naming.MachineNames(client.machines())
-    progress = Progress(names, style=terminal.style(args), machine_name=machine_name)
-    wait = Wait(
+    if args.json:
+        quiet = Wait(client, wanted, machine_name=machine_name)
+        return quiet.verdicts, quiet.run(args.timeout)
+    style = terminal.style(args)
+    progress = Progress(sorted(wanted), style=style, machine_name=machine_name)
+    shown = Wait(
         client,
         wanted,
         machine_name=machine_name,
-        observe=_ignore if args.json else progress.observe,
-        tick=(lambda: None) if args.json else progress.tick,
+        observe=progress.observe,
+        tick=progress.tick,
     )
     try:
         try:
-            in_time = wait.run(args.timeout)
+            return shown.verdicts, shown.run(args.timeout)
         finally:
-            if not args.json:
-                progress.finish()
+            progress.finish()
     except KeyboardInterrupt:
         # Below the display, which rewrites its lines by counting them.
         print("argosy: no longer waiting; what was asked for goes on", file=sys.stderr)
         raise
-    if args.json:
-        _print_json(names, wait.verdicts, changes)
-    else:
-        _say_the_end(wait.verdicts, in_time=in_time, timeout_seconds=args.timeout)
-    return code(wait.verdicts)
 
 
 def code(verdicts: Mapping[str, Verdict]) -> int:
@@ -161,10 +173,6 @@ def _as_json(verdict: Verdict | None) -> dict[str, Any]:
         "state": verdict.row,
         "explanation": verdict.explanation,
     }
-
-
-def _ignore(name: str, verdict: Verdict) -> None:
-    """JSON is printed once, at the end."""
 
 
 def duration(text: str) -> float:

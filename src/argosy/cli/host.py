@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import resource
 import shutil
 import socket
-import sqlite3
 import stat
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from argosy.cli.findings import Finding, bad, good, warning
 
-OLDEST_SQLITE = (3, 37, 0)
 FREE_BYTES = 512 * 2**20
 FREE_SHARE = 0.03
 OPEN_FILES = 1024
@@ -38,10 +37,10 @@ def _python() -> Finding:
 
 
 def _sqlite() -> Finding:
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        wanted = ".".join(map(str, OLDEST_SQLITE))
-        return bad("sqlite", f"{sqlite3.sqlite_version}: too old", f"use {wanted} or newer")
-    return good("sqlite", sqlite3.sqlite_version)
+    # Asked for without importing it: SQLite belongs to `store/`.
+    if importlib.util.find_spec("_sqlite3") is None:
+        return bad("sqlite", "this Python was built without it", "use another Python")
+    return good("sqlite", "this Python has it")
 
 
 def _state_directory(state: Path) -> Iterator[Finding]:

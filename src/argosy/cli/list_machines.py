@@ -52,5 +52,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(rows))
         return exits.DONE
     machine_name = naming.MachineNames(rows, full=args.full)
-    _table(machine_name).print(rows, args, terminal.style(args))
+    _table(machine_name).print(
+        rows, args, terminal.style(args), when_empty="there are no machines  -> argosy doctor"
+    )
     return exits.DONE

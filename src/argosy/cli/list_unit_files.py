@@ -61,5 +61,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(rows))
         return exits.DONE
     machine_name = naming.MachineNames(client.machines(), full=args.full)
-    _table(machine_name).print(rows, args, terminal.style(args))
+    _table(machine_name).print(
+        rows, args, terminal.style(args), when_empty="there are no units  -> argosy start FILE"
+    )
     return exits.DONE

@@ -59,5 +59,7 @@ def run(args: argparse.Namespace) -> int:
     hashes = {}
     if "hash" in (args.fields or ""):
         hashes = {unit["name"]: unit["digest"] for unit in client.units()}
-    _table(machine_name, hashes).print(rows, args, terminal.style(args))
+    _table(machine_name, hashes).print(
+        rows, args, terminal.style(args), when_empty="no unit is on a machine  -> argosy start UNIT"
+    )
     return exits.DONE

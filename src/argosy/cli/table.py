@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from argosy.cli.terminal import Style, printable
+from argosy.cli.terminal import Style, is_terminal, printable
 from argosy.errors import Invalid
 
 Row = TypeVar("Row")
@@ -63,10 +63,14 @@ class Table(Generic[Row]):
             for line, painted in zip(cells, colours, strict=True)
         ]
 
-    def print(self, rows: Iterable[Row], args: argparse.Namespace, style: Style) -> None:
-        """Print the rows as the options of `add_options` ask."""
+    def print(
+        self, rows: Sequence[Row], args: argparse.Namespace, style: Style, *, when_empty: str
+    ) -> None:
+        """Print the rows as the options of `add_options` ask. when_empty: told to a person who would see titles only."""
         lines = self.lines(rows, fields=args.fields, legend=not args.no_legend, style=style)
         sys.stdout.write("".join(line + "\n" for line in lines))
+        if not rows and is_terminal(sys.stdout):
+            print(when_empty, file=sys.stderr)
 
     def _chosen(self, fields: str | None) -> list[str]:
         if fields is None:
