@@ -88,7 +88,6 @@ class Agent:
                 tasks.create_task(self._reporter.run(), name="report")
         finally:
             if self._saving is not None:
-                self._saving.cancel()
                 self._save_started_now()
             for job in self._jobs:
                 job.cancel()
@@ -196,6 +195,7 @@ class Agent:
         ]
         leaving = {step.unit for step in steps if isinstance(step, actions.Remove)}
         stopping = leaving | {step.unit for step in steps if isinstance(step, actions.Stop)}
+        self._unremember(stopping)
         for name in sorted(stopping):
             self._begin(self._stop(name, remove=name in leaving), f"stop {name}", busy={name})
         # What is stopped to be replaced is installed by the turn that its end wakes, and started by the one after.
@@ -251,10 +251,6 @@ class Agent:
         task.add_done_callback(lambda _: work.close())
 
     async def _stop(self, name: UnitName, *, remove: bool) -> None:
-        # What is stopped here has had no start: the text may be the old one again before the stop has ended.
-        self._asked.pop(name, None)
-        if self._started.pop(name, None) is not None:
-            self._save_started()
         await self._runtime.stop([name])
         if remove:
             await self._runtime.remove([name])
@@ -262,6 +258,8 @@ class Agent:
     async def _install(self, installs: Sequence[actions.Install]) -> None:
         wanted = [self._assigned[step.unit] for step in installs if step.unit in self._assigned]
         texts = await self._texts({unit.digest for unit in wanted})
+        # Fetching may have taken long: what is wanted otherwise by now is for the next turn.
+        wanted = [unit for unit in wanted if self._assigned.get(unit.name) == unit]
         units: list[RunnableUnit] = []
         refused: dict[UnitName, ArgosyError] = {}
         for unit in wanted:
@@ -273,7 +271,7 @@ class Agent:
         refused.update(await self._runtime.install(units))
         for name in [unit.name for unit in wanted if unit.digest in texts]:
             self._tell_refusal(name, str(refused[name]) if name in refused else "")
-        self._hold_back({step.unit for step in installs} - {unit.name for unit in units})
+        self._hold_back(unit.name for unit in wanted if unit.digest not in texts)
         self._hold_back(refused)
 
     def _runnable(self, unit: AssignedUnit, text: bytes) -> RunnableUnit:
@@ -338,6 +336,18 @@ class Agent:
             self._started |= begun
             self._save_started()
 
+    def _unremember(self, names: Iterable[UnitName]) -> None:
+        """What this agent stops has had no start: the old text may be wanted again before the stop has ended, or before
+        an agent that is killed meanwhile is back. So the disk knows it first.
+        """
+        remembered = [name for name in names if self._forget_start(name)]
+        if remembered:
+            self._save_started_now()
+
+    def _forget_start(self, name: UnitName) -> bool:
+        asked, started = self._asked.pop(name, None), self._started.pop(name, None)
+        return asked is not None or started is not None
+
     def _save_started(self) -> None:
         """Soon, so that many starts are one write."""
         if self._saving is None:
@@ -346,7 +356,9 @@ class Agent:
             self._saving = loop.call_later(delay, self._save_started_now)
 
     def _save_started_now(self) -> None:
-        self._saving = None
+        if self._saving is not None:
+            self._saving.cancel()
+            self._saving = None
         try:
             self._disk.save_started(self._started)
         except OSError as problem:
