@@ -412,11 +412,13 @@ class Cluster:
             for name in faults.__slots__:
                 setattr(faults, name, getattr(whole, name))
         for server in self.servers:
+            server.process.spare()
             running().resume(server.process)
             if not server.is_up:
                 server.start()
             server.client.is_cut = False
         for node in self.nodes.values():
+            node.process.spare()
             running().resume(node.process)
             node.is_cut = node.machine.is_busy = node.machine.disk.is_full = False
             if not node.machine.is_on:

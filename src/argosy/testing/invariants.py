@@ -29,6 +29,8 @@ from argosy.testing.store import Ledger
 
 FOLLOWS_WITHIN = 10.0
 """Seconds for which an agent may still finish what an assignment asked that was replaced meanwhile."""
+TEXTS_WITHIN = 90.0
+"""The same for installing, which waits for texts from servers: nothing runs by it, and the next turn takes it away."""
 VIEW_LAG = 30.0
 """Seconds by which an engine's view may lag behind what people want, when the store is slow."""
 ROUNDING = 0.5
@@ -278,7 +280,9 @@ class Checker:
         """The agent asks its runtime for this. Called before it happens."""
         told = self._told[machine.record.id]
         for name in names:
-            if not _is_asked_for(machine, verb, name, _in_force(told.held), told.generations):
+            within = TEXTS_WITHIN if verb == "install" else FOLLOWS_WITHIN
+            in_force = _in_force(told.held, within)
+            if not _is_asked_for(machine, verb, name, in_force, told.generations):
                 older = _is_asked_for(machine, verb, name, told.everything, told.generations)
                 code = "S4" if older else "S7" if verb in ("install", "start") else "S6"
                 why = (
@@ -286,7 +290,9 @@ class Checker:
                 )
                 self._break(code, f"{self._short(machine.record.id)}: {verb} {name}: {why} says so")
             if verb in ("start", "restart"):
-                asked = [g for d in _in_force(told.held) for g in _generations(d, name)]
+                asked = [
+                    g for d in _in_force(told.held, FOLLOWS_WITHIN) for g in _generations(d, name)
+                ]
                 told.generations[name] = min(asked, default=0)
 
     # --- violations ---------------------------------------------------------------------------------------------
@@ -318,13 +324,13 @@ def _rank(delivery: Delivery) -> tuple[int, int]:
     return delivery.epoch, delivery.revision
 
 
-def _in_force(held: list[Held]) -> list[Delivery]:
+def _in_force(held: list[Held], within: float) -> list[Delivery]:
     """The newest assignment, and those that were the newest a short while ago: work under way may still end."""
     now = running().time()
     recent = [
         one.delivery
         for one, following in itertools.pairwise(held)
-        if following.since >= now - FOLLOWS_WITHIN
+        if following.since >= now - within
     ]
     return [*recent, *(one.delivery for one in held[-1:])]
 

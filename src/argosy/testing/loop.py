@@ -81,6 +81,10 @@ class Process:
         self._strike_at = self.steps + steps
         self._strike = strike
 
+    def spare(self) -> None:
+        """No strike that is still to come will come."""
+        self._strike = None
+
     def tick(self) -> None:
         """One step is about to be taken: the loop's business."""
         self.steps += 1
