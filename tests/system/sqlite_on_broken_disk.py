@@ -23,7 +23,7 @@ async def main(path: Path) -> None:
     store = await SqliteStore.open(path)
     await store.txn([], [Put("certain", b"")])
     async with store.watch("a", "z") as watch:
-        Path(os.environ["FAIL_FSYNC_WHEN"]).touch()  # noqa: ASYNC240
+        Path(os.environ["FAIL_FSYNC_WHEN"]).touch()
         committing = asyncio.ensure_future(store.txn([], [Put("uncertain", b"")]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # the commit has begun; what comes now waits for the next one

@@ -71,7 +71,7 @@ def size(path: Path) -> int:
 async def grown(path: Path, before: int) -> None:
     """Wait until another process has written something into the file."""
     async with asyncio.timeout(10):
-        while size(path) == before:  # noqa: ASYNC110 - it sets no event of ours
+        while size(path) == before:
             await asyncio.sleep(0.001)
 
 

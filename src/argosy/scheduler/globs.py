@@ -1,10 +1,7 @@
-r"""Patterns of unit names, as `Conflicts` and `Replaces` have them, and a quick way from a name to its patterns.
+"""Patterns of unit names in decisions: whether a name matches, and a quick way from a name to its patterns.
 
-The language is that of Go's `path.Match`, which fleet used, as far as it can matter for unit names (they have no `/`):
-`*` any characters, `?` one character, `[abc]`, `[a-z]`, `[^a-z]` one of a set, `\x` the character x itself. A malformed
-pattern matches nothing, as in fleet; the unit-file language refuses it when the file is submitted.
-
-Source: https://pkg.go.dev/path#Match
+The language is the unit file's (`units/globs.py`). A malformed pattern, which no submitted file has, matches nothing, as
+in fleet.
 """
 
 from __future__ import annotations
@@ -13,75 +10,19 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from argosy.units import globs
+from argosy.units.values import BadValue
+
 SPECIAL = re.compile(r"[*?\[\\]")
 
 
 @lru_cache(maxsize=65536)
 def compiled(pattern: str) -> re.Pattern[str] | None:
     """The pattern as a regular expression for `fullmatch`; None when it is malformed."""
-    out: list[str] = []
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        at += 1
-        if char == "*":
-            # Neighbouring stars mean what one does, and would make the search for a match exponential.
-            if not out or out[-1] != ".*":
-                out.append(".*")
-        elif char == "?":
-            out.append(".")
-        elif char == "[":
-            read = _read_set(pattern, at)
-            if read is None:
-                return None
-            text, at = read
-            out.append(text)
-        elif char == "\\":
-            if at == len(pattern):
-                return None
-            out.append(re.escape(pattern[at]))
-            at += 1
-        else:
-            out.append(re.escape(char))
-    return re.compile("".join(out), re.DOTALL)
-
-
-def _read_set(pattern: str, at: int) -> tuple[str, int] | None:
-    """A `[...]` whose bracket stands before `at`: as a regular expression, and where it ends; None if malformed."""
-    negated = pattern[at : at + 1] == "^"
-    if negated:
-        at += 1
-    ranges: list[str] = []
-    while True:
-        if pattern[at : at + 1] == "]" and ranges:
-            break
-        low = _read_char(pattern, at)
-        if low is None:
-            return None
-        high, at = low, low[1]
-        if pattern[at : at + 1] == "-":
-            upper = _read_char(pattern, at + 1)
-            if upper is None:
-                return None
-            high, at = upper, upper[1]
-        if low[0] <= high[0]:
-            ranges.append(f"{re.escape(low[0])}-{re.escape(high[0])}")
-        else:
-            ranges.append("")  # an empty range: Go accepts it and it matches nothing
-    body = "".join(ranges)
-    if not body:
-        return ("." if negated else "(?!)"), at + 1
-    return f"[{'^' if negated else ''}{body}]", at + 1
-
-
-def _read_char(pattern: str, at: int) -> tuple[str, int] | None:
-    char = pattern[at : at + 1]
-    if char == "\\":
-        at += 1
-        char = pattern[at : at + 1]
-    elif char in ("-", "]"):
+    try:
+        return globs.compiled(pattern)
+    except BadValue:
         return None
-    return (char, at + 1) if char else None
 
 
 def matches(pattern: str, name: str) -> bool:

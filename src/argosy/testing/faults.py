@@ -171,7 +171,9 @@ def _jump_clock(cluster: Cluster, chance: random.Random) -> None:
 
 
 def _fill_disk(cluster: Cluster, chance: random.Random) -> None:
-    disk = chance.choice(_nodes(cluster)).machine.disk
+    node = chance.choice(_nodes(cluster))
+    running().trace.note(f"{node.name}: disk full")
+    disk = node.machine.disk
     disk.is_full = True
 
     def empty() -> None:
