@@ -31,10 +31,10 @@ async def main(path: Path) -> None:
         for answer in await asyncio.gather(
             committing, waiting, anext(watch), return_exceptions=True
         ):
-            print(told(answer))  # noqa: T201
+            print(told(answer))
     late = store.range("uncertain"), store.txn([], [Put("late", b"")])
     for late_answer in await asyncio.gather(*late, return_exceptions=True):
-        print(told(late_answer))  # noqa: T201
+        print(told(late_answer))
     await store.close()
 
 

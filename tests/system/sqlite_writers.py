@@ -57,7 +57,7 @@ def main() -> None:
                 asyncio.run(live(Path(path), fd))
             finally:
                 os._exit(1)  # never the parent's loop; a traceback is on standard error
-        print(writer, flush=True)  # noqa: T201
+        print(writer, flush=True)
         os.waitpid(writer, 0)
 
 
