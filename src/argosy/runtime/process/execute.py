@@ -123,11 +123,14 @@ def spawn(
         report, child_end = os.pipe()
     except OSError as problem:
         raise SetupFailed(f"no pipe: {problem.strerror}") from problem
+    # A signal for the child must wait until it has let go of our handlers: they would take it for one of ours.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = os.fork()
     except OSError as problem:
         os.close(report)
         os.close(child_end)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         raise SetupFailed(f"no further process: {problem.strerror}") from problem
     if pid == 0:
         code = 255
@@ -140,6 +143,7 @@ def spawn(
             os.write(child_end, repr(failure).encode("utf-8", "replace")[:4000])
         finally:
             os._exit(code)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(child_end)
     return Spawned(pid, report)
 
