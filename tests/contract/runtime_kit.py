@@ -85,6 +85,16 @@ async def texts_of(runtime: Runtime, *units: str) -> list[str]:
     return [line.text for line in lines if line.stream != "argosy"]
 
 
+async def texts_until(runtime: Runtime, name: str, wanted: list[str]) -> None:
+    """Wait until the unit has written this and nothing else."""
+    found: list[str] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(found := await texts_of(runtime, name)) < len(wanted):
+                await asyncio.sleep(0.01)
+    expect(found, wanted)
+
+
 async def lines_of(runtime: Runtime, *units: str, **options: Any) -> list[LogLine]:
     return [line async for line in runtime.logs(names(*units), **options)]
 
@@ -116,6 +126,7 @@ class Story:
         self._words = {
             "tmp": str(directory),
             "notify": f"{sys.executable} -S {CASES / 'sd_notify.py'}",
+            "python": sys.executable,
             "id": self._mark[:12],
         }
         self._begun: asyncio.Task[Mapping[UnitName, JobResult]] | None = None
@@ -187,13 +198,7 @@ class Story:
 
     async def _logs(self, step: dict[str, Any]) -> None:
         for name, wanted in step["logs"].items():
-            lines = [self._fill(line) for line in wanted]
-            found: list[str] = []
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    while len(found := await texts_of(self._runtime, name)) < len(lines):
-                        await asyncio.sleep(0.01)
-            expect(found, lines)
+            await texts_until(self._runtime, name, [self._fill(line) for line in wanted])
 
     async def _main(self, step: dict[str, Any]) -> None:
         def comm() -> str:

@@ -21,6 +21,7 @@ from contract.runtime_kit import (
     opened,
     process_runtime,
     texts_of,
+    texts_until,
     unit,
     until,
 )
@@ -105,13 +106,14 @@ async def test_an_installed_text_holds_from_the_next_start_on(runtime: Runtime) 
         [unit("a.service", "[Service]\nExecStart=/bin/sh -c 'echo old; exec sleep 1000'\n")]
     )
     await runtime.start(names("a.service"))
+    await texts_until(runtime, "a.service", ["old"])
     before = runtime.statuses()[UnitName("a.service")]
     newer = unit("a.service", "[Service]\nExecStart=/bin/sh -c 'echo new; exec sleep 1000'\n")
     await runtime.install([newer])
     after = runtime.statuses()[UnitName("a.service")]
     assert after.main_pid == before.main_pid and after.digest == newer.digest
     await runtime.restart(names("a.service"))
-    assert await texts_of(runtime, "a.service") == ["old", "new"]
+    await texts_until(runtime, "a.service", ["old", "new"])
 
 
 async def test_what_cannot_be_installed_is_refused_and_keeps_nothing_else_out(
@@ -139,8 +141,7 @@ async def test_removing_a_running_unit_stops_it_and_keeps_its_lines(runtime: Run
     await runtime.start(names("a.service"))
     await until(lambda: runtime.statuses()[UnitName("a.service")].main_pid is not None)
     pid = runtime.statuses()[UnitName("a.service")].main_pid
-    while not await texts_of(runtime, "a.service"):
-        await asyncio.sleep(0.01)
+    await texts_until(runtime, "a.service", ["hello"])
     await runtime.remove(names("a.service", "never.service"))
     assert not Path(f"/proc/{pid}").exists()
     assert await texts_of(runtime, "a.service") == ["hello"]

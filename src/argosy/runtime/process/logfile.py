@@ -46,36 +46,40 @@ class LogWriter:
 
     def write(self, letter: str, texts: list[bytes], *, now: int) -> None:
         """Append lines; now: microseconds since 1970."""
-        out = []
+        out = bytearray()
         mark = b" " + letter.encode() + b" "
         at = max(now, self._last + 1)
         for text in texts:
-            out.append(b"%d%s%s\n" % (at, mark, text))
+            line = b"%d%s%s\n" % (at, mark, text)
+            if out and self._size + len(out) + len(line) > self._max_bytes:
+                self._append(out)
+                out = bytearray()
+            out += line
             at += 1
         self._last = at - 1
         if letter != "a":
             self.tail.extend(
                 text[:1000].decode("utf-8", "backslashreplace") for text in texts[-20:]
             )
-        with contextlib.suppress(OSError):
-            self._append(b"".join(out))
+        self._append(out)
 
     def close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
-    def _append(self, data: bytes) -> None:
-        if self._size and self._size + len(data) > self._max_bytes:
-            self.close()
-            os.replace(self._path, _older(self._path))
-        if self._file < 0:
-            self._open()
-        view = memoryview(data)
-        while view:
-            written = os.write(self._file, view)
-            self._size += written
-            view = view[written:]
+    def _append(self, data: bytearray) -> None:
+        with contextlib.suppress(OSError):
+            if self._size and self._size + len(data) > self._max_bytes:
+                self.close()
+                os.replace(self._path, _older(self._path))
+            if self._file < 0:
+                self._open()
+            view = memoryview(data)
+            while view:
+                written = os.write(self._file, view)
+                self._size += written
+                view = view[written:]
 
     def _open(self) -> None:
         self._file = os.open(
