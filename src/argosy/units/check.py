@@ -59,6 +59,10 @@ OUR_SECTIONS = (
 )
 
 
+MOST_SECTIONS = 1000
+"""Headings that one file may have; each is compared with the spellings of ours."""
+
+
 class Specs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What Argosy's sections beyond placement say; None for a section that is not there or cannot be used."""
 
@@ -214,7 +218,10 @@ def _check_health_port(text: UnitText, specs: Specs, problems: Problems) -> None
 def _check_foreign_sections(text: UnitText, problems: Problems) -> None:
     """A section of somebody else's is left alone; one that looks like a misspelling of ours is not."""
     ours = {title.removeprefix("X-"): title for title in OUR_SECTIONS}
-    for heading in text.headings:
+    if len(text.headings) > MOST_SECTIONS:
+        heading = text.headings[MOST_SECTIONS]
+        problems.error(heading.line, heading.column, f"more than {MOST_SECTIONS} sections")
+    for heading in text.headings[:MOST_SECTIONS]:
         if heading.name in OUR_SECTIONS:
             continue
         prefix, _, rest = heading.name.partition("-")

@@ -18,7 +18,7 @@ LONGEST = 1024
 """Characters of a pattern: names have 255, and a set takes several characters for one."""
 
 _SPECIAL = re.compile(r"[*?\[\\]")
-_SET = re.compile(r"\[(\^?)((?:(?:\\.|[^\]\\-])(?:-(?:\\.|[^\]\\-]))?)+)\]", re.DOTALL)
+_SET = re.compile(r"\[(\^?+)((?:(?:\\.|[^\]\\-])(?:-(?:\\.|[^\]\\-]))?)+)\]", re.DOTALL)
 _SET_ITEM = re.compile(r"(\\.|[^\\])(?:-(\\.|[^\\]))?", re.DOTALL)
 
 

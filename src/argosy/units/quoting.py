@@ -143,7 +143,7 @@ def _escaped(value: str, offset: int, *, escapes: Escapes) -> tuple[str, int]:
         if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000:
             return chr(code), match.end()
     if escapes is Escapes.RELAXED:
-        return value[offset : offset + 2], offset + 2
+        return "\\" + following, offset + 1 + len(following)
     if not following:
         raise BadValue("nothing follows the '\\'", offset=offset, hint="write \\\\ for a backslash")
     raise BadValue(

@@ -36,6 +36,10 @@ def test_specifiers_are_applied_to_each_word_by_itself() -> None:
     )
 
 
+def test_a_trailing_backslash_ends_the_line_as_itself() -> None:
+    assert commands.read("/bin/echo a\\")[0].argv == ("/bin/echo", "a\\")
+
+
 def test_an_empty_line_has_no_command() -> None:
     assert commands.read("") == ()
 

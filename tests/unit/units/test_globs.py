@@ -33,7 +33,8 @@ def test_patterns_are_gos(pattern: str, name: str, *, matches: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["web@[1.service", "[]a].service", "[-a].service", "a\\", "[a-].service"]
+    "pattern",
+    ["web@[1.service", "[^].service", "[]a].service", "[-a].service", "a\\", "[a-].service"],
 )
 def test_malformed_patterns_are_refused(pattern: str) -> None:
     with pytest.raises(BadValue):
