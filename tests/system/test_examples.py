@@ -11,6 +11,7 @@ import textwrap
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,28 @@ def example(name: str, *ports: int) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("app", [(name, ports)], indirect=True, ids=[name])
 
 
+@contextmanager
+def fresh_state_directories(app: App) -> Iterator[None]:
+    """Give the app's units state directories that nobody has, and take them away afterwards.
+
+    As root these are below /var/lib, whatever the environment says; what earlier runs and real shops keep there stays.
+    """
+    names = set()
+    for file in app.directory.glob("*.service"):
+        text = file.read_text()
+        names |= set(re.findall(r"^StateDirectory=(.+)$", text, re.MULTILINE))
+        file.write_text(
+            re.sub(r"^(StateDirectory=.+)$", rf"\1-{os.getpid()}", text, flags=re.MULTILINE)
+        )
+    try:
+        yield
+    finally:
+        if app.client.is_there():
+            app.run("down")
+        for name in names:
+            shutil.rmtree(f"/var/lib/{name}-{os.getpid()}", ignore_errors=True)
+
+
 @pytest.fixture
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App]:
     """A copy of an example, whose ports are free before and after; nothing of it is left when the test is over."""
@@ -33,7 +56,8 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App]:
     eventually(lambda: all(map(is_free, ports)), f"ports {ports} are free for examples/{name}")
     shutil.copytree(ROOT / "examples" / name, tmp_path / name)
     app = App(tmp_path / name, tmp_path / "state")
-    with app.cleaned_up():
+    app.environ["XDG_STATE_HOME"] = str(tmp_path / "xdg-state")
+    with app.cleaned_up(), fresh_state_directories(app):
         yield app
     assert [port for port in ports if not is_free(port)] == []
 
