@@ -45,6 +45,7 @@ from argosy.errors import ArgosyError, Invalid
 from argosy.model.ids import MachineId
 from argosy.model.machine import Capacity, Machine
 from argosy.model.unit import DesiredState, Unit
+from argosy.runtime.process import directives
 from argosy.runtime.process.runtime import ProcessRuntime
 from argosy.settings import AgentSettings, EngineSettings
 from argosy.store import base, codec, keys
@@ -135,6 +136,7 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
             clock=now,
             writer=f"api-{os.getpid()}",
             logs={machine.id: runtime.logs},
+            find_unhonoured=directives.unsupported,
             engine=lambda: engine.status,
             on_stop=asked.set,
         )

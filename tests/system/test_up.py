@@ -255,6 +255,21 @@ def test_a_second_daemon_on_the_same_directory_is_refused(app: App) -> None:
     assert app.state_of("one.service") == "active"
 
 
+def test_every_directive_that_has_no_effect_here_is_named_with_its_place(app: App) -> None:
+    write(app, boxed="[Service]\nExecStart=/bin/sleep 1000\nPrivateTmp=yes\nProtectSystem=strict\n")
+    (app.directory / "daily.timer").write_text(
+        "[Timer]\nOnCalendar=daily\n\n[X-Fleet]\nMachineMetadata=none=here\n"
+    )
+    told = app.run("up", "--detach", "--timeout", "5s", str(app.directory), status=2)
+    for line in (
+        "boxed.service:3:1: warning: PrivateTmp=yes has no effect",
+        "boxed.service:4:1: warning: ProtectSystem=strict has no effect",
+        "daily.timer:2:1: warning: OnCalendar=daily has no effect",
+    ):
+        assert line in told
+    assert app.state_of("boxed.service") == "active"
+
+
 # --- run ------------------------------------------------------------------------------------------------------------
 
 

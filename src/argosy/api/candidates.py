@@ -19,6 +19,7 @@ from argosy.api.schemas import (
     VerifiedUnit,
     VerifyRequest,
 )
+from argosy.api.services import FindUnhonoured
 from argosy.errors import Invalid
 from argosy.model.ids import Digest, UnitName
 from argosy.model.unit import DesiredState, Requirements
@@ -51,13 +52,16 @@ class Submission:
     warnings: tuple[str, ...]
 
 
-async def check_submission(request: SubmitRequest, *, known: Collection[UnitName]) -> Submission:
+async def check_submission(
+    request: SubmitRequest, *, known: Collection[UnitName], find_unhonoured: FindUnhonoured
+) -> Submission:
     """Raises Invalid with a problem per error, in the order of the units.
 
     known: units of the cluster, to which the submitted ones may refer.
+    find_unhonoured: what of a text has no effect where it runs; becomes warnings.
     """
     checked = await _check_each(request.units)
-    found = _judge(checked, known)
+    found = _judge(checked, known, find_unhonoured)
     found += [
         d for unit, one in zip(request.units, checked, strict=True) for d in _wishes(unit, one)
     ]
@@ -68,9 +72,11 @@ async def check_submission(request: SubmitRequest, *, known: Collection[UnitName
     )
 
 
-async def verify(request: VerifyRequest, *, known: Collection[UnitName]) -> Diagnostics:
+async def verify(
+    request: VerifyRequest, *, known: Collection[UnitName], find_unhonoured: FindUnhonoured
+) -> Diagnostics:
     """What would be said about the units, had they been submitted: errors and warnings, file by file."""
-    found = _judge(await _check_each(request.units), known)
+    found = _judge(await _check_each(request.units), known, find_unhonoured)
     return Diagnostics(
         diagnostics=tuple(
             DiagnosticView(
@@ -108,12 +114,14 @@ def _text(unit: SubmittedUnit | VerifiedUnit) -> bytes:
         raise Invalid(f"{unit.name!a}: text_base64 is not base64: {problem}") from None
 
 
-def _judge(checked: Sequence[Checked], known: Collection[UnitName]) -> list[Diagnostic]:
+def _judge(
+    checked: Sequence[Checked], known: Collection[UnitName], find_unhonoured: FindUnhonoured
+) -> list[Diagnostic]:
     """What is said about each, and if each is right, about them together."""
     # Instances of one template have one text: what is said of it is said once.
     said: dict[tuple[Digest, int, int, str], Diagnostic] = {}
     for one in checked:
-        for diagnostic in one.diagnostics:
+        for diagnostic in (*one.diagnostics, *_unhonoured(one, find_unhonoured)):
             place = (one.digest, diagnostic.line, diagnostic.column, diagnostic.message)
             said.setdefault(place, diagnostic)
     found = [*said.values(), *_twice(checked)]
@@ -121,6 +129,18 @@ def _judge(checked: Sequence[Checked], known: Collection[UnitName]) -> list[Diag
         units = {one.name: one for one in checked if one.name is not None}
         found += together.check_together(units, known=known)
     return found
+
+
+def _unhonoured(checked: Checked, find: FindUnhonoured) -> tuple[Diagnostic, ...]:
+    problems = Problems(checked.file)
+    for one in find(bytes(checked.text)):
+        problems.warning(
+            one.line,
+            one.column,
+            f"{one.key}={one.value} has no effect: units run as plain processes here",
+            hint="it works where systemd runs the units",
+        )
+    return problems.sorted()
 
 
 def _twice(checked: Sequence[Checked]) -> list[Diagnostic]:

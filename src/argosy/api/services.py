@@ -6,7 +6,7 @@ The API finds no singleton and reads no setting by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -42,6 +42,28 @@ class EngineReport(Protocol):
     def sentence(self) -> str: ...
 
 
+class Unhonoured(Protocol):
+    """An assignment of a unit file that has no effect where the unit would run."""
+
+    @property
+    def section(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def value(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
+FindUnhonoured = Callable[[bytes], Sequence[Unhonoured]]
+
+
+def _all_honoured(text: bytes) -> Sequence[Unhonoured]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The parts of a server that the API speaks to."""
@@ -53,6 +75,8 @@ class Services:
     """Short name of this server, part of the keys of its events."""
     logs: Mapping[MachineId, LogSource] = field(default_factory=dict)
     """Machines whose output can be read here. A live mapping: machines may come and go."""
+    find_unhonoured: FindUnhonoured = _all_honoured
+    """What of a text the machines' runtime would pass over: said as warnings, so that nobody relies on it."""
     engine: Callable[[], EngineReport] | None = None
     on_stop: Callable[[], None] | None = None
     """Asks the owner of the process to stop the cluster and exit; None where nobody may ask that."""

@@ -49,7 +49,9 @@ async def submit(api: Api, request: SubmitRequest) -> Submitted:
     if request.prune and request.app is None:
         raise Invalid("prune needs app: it destroys those of the app's units that are not named")
     known = (await api.feed.catch_up()).units.keys()
-    checked = await check_submission(request, known=known)
+    checked = await check_submission(
+        request, known=known, find_unhonoured=api.services.find_unhonoured
+    )
     for attempt in range(ATTEMPTS):
         picture = await api.feed.catch_up()
         seen = await _seen_by_the_caller(api, request)
