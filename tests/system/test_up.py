@@ -270,6 +270,17 @@ def test_every_directive_that_has_no_effect_here_is_named_with_its_place(app: Ap
     assert app.state_of("boxed.service") == "active"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a unit as another user")
+def test_a_unit_runs_as_the_user_and_group_that_it_names(app: App) -> None:
+    write(
+        app,
+        other="[Service]\nType=oneshot\nUser=nobody\nGroup=daemon\nUMask=0027\n"
+        "ExecStart=/bin/sh -c 'id -un; id -gn; umask; echo $HOME $USER'\n",
+    )
+    app.up()
+    assert app.run("logs", "other.service").splitlines()[:3] == ["nobody", "daemon", "0027"]
+
+
 # --- run ------------------------------------------------------------------------------------------------------------
 
 

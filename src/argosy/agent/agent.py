@@ -122,6 +122,8 @@ class Agent:
         except OSError as problem:
             log.error("the assignment is obeyed but cannot be kept on the disk: %s", problem)
         self._delivery = delivery
+        # What was held back is tried at once, also where the assignment says the same of it as before.
+        self._touch(self._not_before)
         self._not_before.clear()
         before = self._assigned
         self._take_over()

@@ -325,6 +325,8 @@ RULES: tuple[Rule, ...] = (
 )
 """In the order in which they are told: what can never fit here first, what may change any moment last."""
 _RULES_WHERE_USABLE = tuple(rule for rule in RULES if not isinstance(rule, Presence))
+_RULES_TO_STAY = sorted(_RULES_WHERE_USABLE, key=lambda rule: rule.key == Replaces.key)
+"""`Replaces` last: a unit that is replaced stays until it has another place, but not if anything else speaks against it."""
 
 
 def eligible(
@@ -361,11 +363,12 @@ def violation(board: Board, unit: Unit, machine_id: MachineId) -> Refusal | None
     held = board.units_on(machine_id).get(unit.name)
     if held is not None:
         board.take(unit.name, machine_id)
+        bit = board.bit(machine_id)  # another one, if the machine went with its last unit
     try:
-        for rule in _RULES_WHERE_USABLE:
-            if rule.key == Memory.key and not board.memory.known & board.bit(machine_id):
+        for rule in _RULES_TO_STAY:
+            if rule.key == Memory.key and not board.memory.known & bit:
                 continue
-            if rule.key == CPU.key and not board.cpu.known & board.bit(machine_id):
+            if rule.key == CPU.key and not board.cpu.known & bit:
                 continue
             if rule.refused(board, unit, bit):
                 return _refusal(board, unit, rule, bit)

@@ -66,7 +66,7 @@ def _kill_agent_at_a_step(cluster: Cluster, chance: random.Random) -> None:
         life = node.lives
 
         def strike() -> None:
-            if node.is_agent_up and node.lives == life:
+            if node.is_agent_up and node.lives == life and not node.machine.disk.is_full:
                 node.kill_agent()
                 _later(chance, 10, lambda: _revive(node))
 
@@ -88,7 +88,7 @@ def _kill_server_at_a_step(cluster: Cluster, chance: random.Random) -> None:
 
 def _cut_power(cluster: Cluster, chance: random.Random) -> None:
     node = chance.choice(_nodes(cluster))
-    if node.machine.is_on:
+    if node.machine.is_on and not node.machine.disk.is_full:
         cluster.kill_machine(node.name)
         _later(chance, 60, lambda: _power_on(cluster, node))
 
@@ -171,6 +171,9 @@ def _jump_clock(cluster: Cluster, chance: random.Random) -> None:
 
 
 def _fill_disk(cluster: Cluster, chance: random.Random) -> None:
+    """Of an agent that lives through it: one that is killed while it can write nothing forgets what it did meanwhile, and
+    may miss a start (`docs/design/simulation.md`, limits).
+    """
     node = chance.choice(_nodes(cluster))
     running().trace.note(f"{node.name}: disk full")
     disk = node.machine.disk

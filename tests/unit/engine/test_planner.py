@@ -173,6 +173,20 @@ def test_of_two_in_each_others_way_the_one_whose_text_changed_leaves() -> None:
         assert moves(planned(after)) == {("Unplace", name, "m1"), ("Place", name, "m2")}
 
 
+def test_a_unit_that_is_replaced_does_not_stay_against_another_rule() -> None:
+    state = snapshot(
+        machine("m1"),
+        unit("a@1.service", max_per_machine=1),
+        unit("a@2.service"),
+        unit("a@3.service", replaces="a@*.service"),
+        on={"m1": ["a@1.service", "a@2.service", "a@3.service"]},
+    )
+    after = apply_plan(state, planned(state), LATER)
+    there = [one.name for one in after.assignments[MachineId("m1")].units]
+    assert there == ["a@2.service", "a@3.service"]
+    assert planned(after) == []
+
+
 def test_the_units_of_a_machine_that_was_removed_run_elsewhere() -> None:
     state = snapshot(machine("m2"), unit("a.service"), on={"m1": ["a.service"]})
     actions = planned(state)
