@@ -43,7 +43,14 @@ def follow(name: str, url: str) -> None:
         time.sleep(EVERY_SECONDS)
 
 
+def withdraw(name: str) -> None:
+    try:
+        send("DELETE", name)
+    except OSError:
+        print(f"{name} need not be withdrawn: the worker is gone", flush=True)
+
+
 if sys.argv[1] == "--withdraw":
-    send("DELETE", sys.argv[2])
+    withdraw(sys.argv[2])
 else:
     follow(sys.argv[1], sys.argv[2])
