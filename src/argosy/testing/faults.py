@@ -95,7 +95,8 @@ def _cut_power(cluster: Cluster, chance: random.Random) -> None:
 
 def _cut_off_machines(cluster: Cluster, chance: random.Random) -> None:
     count = chance.choice((1, 1, 2, len(cluster.nodes)))
-    names = [node.name for node in chance.sample(_nodes(cluster), count)]
+    nodes = _nodes(cluster)
+    names = [node.name for node in chance.sample(nodes, min(count, len(nodes)))]
     cluster.cut_off(*names)
     _later(chance, 60, lambda: cluster.reconnect(*names))
 
