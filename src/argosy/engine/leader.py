@@ -34,38 +34,35 @@ async def lead(store: base.Store, *, name: str, ttl: timedelta) -> AsyncIterator
     the TTL before the store can give it to another. Leaving gives the lease up at once.
     Raises Temporary when the store cannot be reached for the election.
     """
-    lease, term = await _win(store, name=name, ttl=ttl)
-    body = asyncio.current_task()
-    assert body is not None
-    lost: list[LeaseLost] = []
-
-    async def keep() -> None:
-        try:
-            await _keep(store, lease, ttl)
-        except LeaseLost as problem:
-            lost.append(problem)
-            body.cancel()
-
-    keeper = asyncio.create_task(keep(), name=f"keep the lead of {name}")
+    lease, term, asked_at = await _win(store, name=name, ttl=ttl)
+    # The belief to lead is a time-out around the body, which each renewal moves on.
+    belief = asyncio.timeout_at(asked_at + _belief_seconds(ttl))
     try:
-        yield term
-    except asyncio.CancelledError:
-        if lost and body.uncancel() == 0:
-            raise lost[0] from None
+        async with belief:
+            keeper = asyncio.create_task(
+                _keep(store, lease, ttl, belief), name=f"keep the lead of {name}"
+            )
+            try:
+                yield term
+            finally:
+                keeper.cancel()
+                await asyncio.gather(keeper, return_exceptions=True)
+    except TimeoutError:
+        if belief.expired():
+            raise LeaseLost("the lease of the leading engine has ended, or may have") from None
         raise
     finally:
-        keeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeper
-        if not lost:
+        if not belief.expired():
             # A courtesy to the next leader; the lease would run out by itself.
             with suppress(Temporary, base.LeaseNotFound):
                 await store.revoke(lease.id)
 
 
-async def _win(store: base.Store, *, name: str, ttl: timedelta) -> tuple[base.Lease, Term]:
+async def _win(store: base.Store, *, name: str, ttl: timedelta) -> tuple[base.Lease, Term, float]:
+    """The lease, the term, and the loop time before the lease began."""
     while True:
         await _wait_until_nobody_leads(store)
+        asked_at = asyncio.get_running_loop().time()
         lease = await store.grant(max(1, int(ttl.total_seconds())))
         try:
             result = await store.txn(
@@ -81,7 +78,7 @@ async def _win(store: base.Store, *, name: str, ttl: timedelta) -> tuple[base.Le
             raise
         if result.succeeded:
             guard = base.Compare(keys.LEADER, base.Target.CREATE, "=", result.revision)
-            return lease, Term(guard, result.revision)
+            return lease, Term(guard, result.revision), asked_at
         with suppress(base.LeaseNotFound):
             await store.revoke(lease.id)
 
@@ -97,23 +94,30 @@ async def _wait_until_nobody_leads(store: base.Store) -> None:
                     return
 
 
-async def _keep(store: base.Store, lease: base.Lease, ttl: timedelta) -> None:
+async def _keep(
+    store: base.Store, lease: base.Lease, ttl: timedelta, belief: asyncio.Timeout
+) -> None:
+    """Renew the lease three times within its life and move the belief on; end the belief when the lease has ended."""
     loop = asyncio.get_running_loop()
-    interval = ttl.total_seconds() / 3
-    asked_at = loop.time()
-    believed_until = asked_at + 2 * interval
+    pause = ttl.total_seconds() / 3
     while True:
-        await asyncio.sleep(max(0.0, asked_at + interval - loop.time()))
+        await asyncio.sleep(pause)
+        # Counted from before the question: the store's own clock starts later.
         asked_at = loop.time()
+        pause = ttl.total_seconds() / 3
         try:
-            async with asyncio.timeout_at(believed_until):
-                await store.keep_alive(lease.id)
+            await store.keep_alive(lease.id)
         except base.LeaseNotFound:
-            raise LeaseLost("the lease of the leading engine has ended") from None
-        except (Temporary, TimeoutError):
-            if loop.time() >= believed_until:
-                raise LeaseLost("the leading engine could not renew its lease in time") from None
-            await asyncio.sleep(min(0.2, interval / 5))
+            until = loop.time()
+        except Temporary:
+            pause = ttl.total_seconds() / 30
+            continue
         else:
-            # Counted from before the question: the store's own clock started later.
-            believed_until = asked_at + 2 * interval
+            until = asked_at + _belief_seconds(ttl)
+        if belief.expired():
+            return
+        belief.reschedule(until)
+
+
+def _belief_seconds(ttl: timedelta) -> float:
+    return ttl.total_seconds() * 2 / 3
