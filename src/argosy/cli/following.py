@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from argosy.cli import exits, naming, terminal
@@ -95,15 +95,20 @@ def follow(
 
 
 def wait(
-    client: Client, wanted: Mapping[str, Wish], args: argparse.Namespace
+    client: Client,
+    wanted: Mapping[str, Wish],
+    args: argparse.Namespace,
+    *,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> tuple[Mapping[str, Verdict], bool]:
     """Wait for the wishes, showing how each unit stands unless JSON was asked for. args: json, no_color, timeout.
 
+    is_over: whether a server that is away is known not to come back.
     Returns how they stand, and whether that was within the time.
     """
     machine_name = naming.MachineNames(client.machines())
     if args.json:
-        quiet = Wait(client, wanted, machine_name=machine_name)
+        quiet = Wait(client, wanted, machine_name=machine_name, is_over=is_over)
         return quiet.verdicts, quiet.run(args.timeout)
     style = terminal.style(args)
     progress = Progress(sorted(wanted), style=style, machine_name=machine_name)
@@ -113,6 +118,7 @@ def wait(
         machine_name=machine_name,
         observe=progress.observe,
         tick=progress.tick,
+        is_over=is_over,
     )
     try:
         try:

@@ -43,6 +43,10 @@ class Foreground:
                 f"the daemon was not ready after {READY_SECONDS:.0f} s"
             ) from None
 
+    @property
+    def has_ended(self) -> bool:
+        return not self._thread.is_alive()
+
     def request_stop(self) -> None:
         """Ask that everything stop; returns at once."""
         self._loop.call_soon_threadsafe(self._stop.set)

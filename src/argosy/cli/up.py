@@ -12,16 +12,15 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from argosy import appdir, client
-from argosy.cli import exits, following, listening, naming, shutdown, submitting, terminal
+from argosy.cli import exits, following, listening, shutdown, submitting, terminal
 from argosy.cli.judging import Goal, Outcome
 from argosy.cli.local import Foreground, start_background
 from argosy.cli.logs import Printer
-from argosy.cli.progress import Progress
-from argosy.cli.waiting import NAMED_AT_MOST, Wait
+from argosy.cli.waiting import NAMED_AT_MOST
 from argosy.client import Client, StateView, Submission, Submitted
 from argosy.daemon import LocalSettings
 from argosy.errors import Invalid, NotFound, ServerUnreachable
@@ -30,6 +29,8 @@ from argosy.units import names
 
 LINES_BEFORE = 50
 """How much of what the units wrote while they came up is shown."""
+DOWN_SECONDS = 5.0
+"""How long a daemon whose API is gone may take to end, if it was told to."""
 WILDCARDS = ("0.0.0.0", "[::]")  # noqa: S104 - compared with, not bound to
 
 
@@ -67,24 +68,56 @@ def run(args: argparse.Namespace) -> int:
                 "the cluster runs already, and where it listens was decided when it started",
                 hint="argosy down, then this command again",
             )
-        return _apply_and_follow(here, directory, submissions, args, is_owner=False)
+        return _join(here, directory, submissions, args)
     state = client.state_dir()
     if args.detach:
         start_background(state, listen=args.listen)
-        return _apply_and_follow(here, directory, submissions, args, is_owner=False)
+        return _join(here, directory, submissions, args)
     # A closed terminal and a polite kill mean what Ctrl-C means.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     daemon = Foreground(LocalSettings(directory=state, listen=args.listen))
     daemon.start()
+    return _own(daemon, here, directory, submissions, args)
+
+
+def _own(
+    daemon: Foreground,
+    here: Client,
+    directory: Path,
+    submissions: list[Submission],
+    args: argparse.Namespace,
+) -> int:
+    """Run the app on the daemon of this process until Ctrl-C, or until somebody else runs `argosy down`."""
     try:
-        code = _apply_and_follow(here, directory, submissions, args, is_owner=True)
+        try:
+            code = _apply(here, directory, submissions, args, is_over=lambda: daemon.has_ended)
+            _follow_output(here, submissions, args, end="Ctrl-C stops everything.")
+        except ServerUnreachable:
+            if not daemon.wait(DOWN_SECONDS):
+                raise
+            return exits.DONE
+        daemon.wait()
     except BaseException as problem:
-        shutdown.stop_own(daemon, here, args)
+        if not daemon.has_ended:
+            shutdown.stop_own(daemon, here, args)
         if isinstance(problem, KeyboardInterrupt):
             return exits.DONE
         raise
-    daemon.wait()
+    return code
+
+
+def _join(
+    here: Client, directory: Path, submissions: list[Submission], args: argparse.Namespace
+) -> int:
+    """Run the app on a daemon that is there."""
+    code = _apply(here, directory, submissions, args)
+    if args.detach:
+        if not args.json:
+            print("It goes on in the background.  -> argosy logs -f, argosy down")
+        return code
+    with contextlib.suppress(KeyboardInterrupt):
+        _follow_output(here, submissions, args, end="Ctrl-C ends this view only.")
     return code
 
 
@@ -123,15 +156,16 @@ def _submissions(app: apps.App, directory: Path, environment: str | None) -> lis
     ]
 
 
-def _apply_and_follow(
+def _apply(
     here: Client,
     directory: Path,
     submissions: list[Submission],
     args: argparse.Namespace,
     *,
-    is_owner: bool,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> int:
-    launched = [one.name for one in submissions if one.desired == "launched"]
+    """Submit the app, show its units coming up and where they listen. Returns the exit code for how they stand."""
+    launched = _launched(submissions)
     before = _rows(here, launched)
     submitted = here.submit(submissions, app=directory.name, prune=True, replace=True)
     # Launched and not running: failed, or never started because something that it requires failed.
@@ -141,62 +175,41 @@ def _apply_and_follow(
     if not args.json:
         _say_what_changed(submitted, directory, args, is_first=not before)
     wanted = following.wishes(Goal.RUNNING, launched, before, changes=submitted["changes"])
-    machine_name = naming.MachineNames(here.machines())
-    progress = Progress(launched, style=terminal.style(args), machine_name=machine_name)
-    wait = Wait(
-        here,
-        wanted,
-        machine_name=machine_name,
-        observe=(lambda name, verdict: None) if args.json else progress.observe,
-        tick=(lambda: None) if args.json else progress.tick,
-    )
-    try:
-        in_time = wait.run(args.timeout)
-    finally:
-        if not args.json:
-            progress.finish()
-    code = following.code(wait.verdicts)
-    running = [n for n, v in wait.verdicts.items() if v.outcome is Outcome.DONE]
+    verdicts, in_time = following.wait(here, wanted, args, is_over=is_over)
+    running = [name for name, one in verdicts.items() if one.outcome is Outcome.DONE]
     addresses = _addresses(here, running)
     if args.json:
-        units = {name: verdict.outcome.value for name, verdict in wait.verdicts.items()}
-        print(
-            json.dumps({"units": units, "listening": addresses, "changes": submitted["changes"]}),
-            flush=True,
-        )
+        units = {name: verdict.outcome.value for name, verdict in verdicts.items()}
+        said = {"units": units, "listening": addresses, "changes": submitted["changes"]}
+        print(json.dumps(said), flush=True)
     else:
         if not in_time:
             print(f"argosy: still waiting after {args.timeout:g} s; it goes on", file=sys.stderr)
         _say_where_things_listen(addresses, args)
-    if args.detach:
-        if not args.json:
-            print("It goes on in the background.  -> argosy logs -f, argosy down")
-        return code
-    if not args.json:
-        end = "Ctrl-C stops everything." if is_owner else "Ctrl-C ends this view only."
-        print(terminal.style(args).dim(f"Following the output. {end}"), flush=True)
-    if is_owner:
-        # Ends when somebody else ran `argosy down`; Ctrl-C is the caller's business.
-        with contextlib.suppress(ServerUnreachable):
-            _follow_output(here, launched, args)
-        return code
-    with contextlib.suppress(KeyboardInterrupt):
-        _follow_output(here, launched, args)
-    return code
+    return following.code(verdicts)
 
 
-def _follow_output(here: Client, launched: Sequence[str], args: argparse.Namespace) -> None:
+def _launched(submissions: Sequence[Submission]) -> list[str]:
+    return [one.name for one in submissions if one.desired == "launched"]
+
+
+def _is_stuck(row: StateView) -> bool:
+    return row["active"] == "failed" or (row["active"] == "inactive" and not row["has_run"])
+
+
+def _follow_output(
+    here: Client, submissions: Sequence[Submission], args: argparse.Namespace, *, end: str
+) -> None:
     """Print what the units wrote last and go on until the stream ends."""
+    if not args.json:
+        print(terminal.style(args).dim(f"Following the output. {end}"), flush=True)
+    launched = _launched(submissions)
     show = Printer(launched, args)
     names = launched if len(launched) <= NAMED_AT_MOST else ["*"]
     with here.logs(names, lines=LINES_BEFORE, follow=True) as lines:
         for line in lines:
             show(line)
             sys.stdout.flush()
-
-
-def _is_stuck(row: StateView) -> bool:
-    return row["active"] == "failed" or (row["active"] == "inactive" and not row["has_run"])
 
 
 def _rows(here: Client, names: Sequence[str]) -> list[StateView]:

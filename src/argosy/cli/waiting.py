@@ -39,14 +39,17 @@ class Wait:
         machine_name: Callable[[str], str],
         observe: Observer = lambda name, verdict: None,
         tick: Callable[[], None] = lambda: None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
-        """observe: told of each change. tick: called ten times a second, for a display that moves."""
+        """observe: told of each change. tick: called ten times a second, for a display that moves.
+        is_over: asked while the server is away: whether it is known not to come back."""
         self.verdicts: dict[str, Verdict] = {}
         self._client = client
         self._wishes = wishes
         self._machine_name = machine_name
         self._observe = observe
         self._tick = tick
+        self._is_over = is_over
         self._since: dict[str, float] = {}
         """When each unit's verdict took its present form."""
         self._situation = Situation()
@@ -61,7 +64,7 @@ class Wait:
             try:
                 return self._follow(deadline)
             except ServerUnreachable:
-                if time.monotonic() + RECONNECT_SECONDS > deadline:
+                if self._is_over() or time.monotonic() + RECONNECT_SECONDS > deadline:
                     raise
                 time.sleep(RECONNECT_SECONDS)
 
