@@ -151,6 +151,8 @@ async def test_what_a_supervisor_left_that_died_with_its_runtime_is_ended_by_the
 ) -> None:
     mark = uuid.uuid4().hex
     holder = hold(tmp_path, mark, {"a.service": SLEEP})
+    # Type=simple counts as started with its fork; the mark is there from its exec on.
+    await until(lambda: len(living(f"ARGOSY_CASE={mark}")) == 1)
     os.kill(supervisor_of(tmp_path, "a.service"), signal.SIGSTOP)
     kill(holder)
     os.kill(supervisor_of(tmp_path, "a.service"), signal.SIGKILL)
