@@ -290,23 +290,28 @@ def test_following_logs_ends_with_ctrl_c_and_shows_what_comes(argosy: Shell) -> 
 
 
 def test_following_events_tells_what_happens(argosy: Shell) -> None:
+    argosy.write("told.service", SLEEP)
+    argosy("start", "told.service")
     process = subprocess.Popen(
-        [ARGOSY, "events", "-f", "-n0", "told"],
+        [ARGOSY, "events", "-f", "-n", "100", "told"],
         env=argosy.cluster.environ,
         stdout=subprocess.PIPE,
         text=True,
     )
-    argosy.write("told.service", SLEEP)
-    argosy("start", "told.service")
-    assert process.stdout is not None
     try:
-        line = process.stdout.readline()
-        while "unit.active" not in line:
-            assert "told.service" in line
-            line = process.stdout.readline()
+        read_until(process, "unit.active")
+        argosy("stop", "told.service")
+        read_until(process, "unit.inactive")
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)
+
+
+def read_until(process: subprocess.Popen[str], part: str) -> None:
+    """Read lines about told.service until one has the part."""
+    assert process.stdout is not None
+    while part not in (line := process.stdout.readline()):
+        assert "told.service" in line
 
 
 def test_on_a_terminal_destroy_shows_what_a_glob_matches_and_asks(argosy: Shell) -> None:

@@ -86,13 +86,20 @@ class MachineGate:
     async def report(self, report: Report) -> None:
         """Record what the machine runs, and that it is there. A report beyond one transaction is written in several.
 
+        Each holds only while this registration is the machine's last one: a server that stood still cannot write an old
+        report over a newer one that came through another server.
         Raises LeaseLost when the machine is not registered any more: register, then report in full.
         """
-        await self._renew()
+        lease = await self._renew()
         ops = await self._differences(report) if report.full else _ops(self._machine_id, report)
         ops += [self._journal.put(event) for event in self._own(report.events)]
+        presence = keys.presence(self._machine_id)
+        still_registered = base.Compare(presence, base.Target.LEASE, "=", lease.id)
         for chunk in _chunks(ops):
-            await self._store.txn([], chunk)
+            result = await self._store.txn([still_registered], chunk)
+            if not result.succeeded:
+                self._forget(lease)
+                raise LeaseLost("the machine has registered anew since")
 
     @asynccontextmanager
     async def assignments(self) -> AsyncIterator[AsyncIterator[Delivery]]:
@@ -162,16 +169,23 @@ class MachineGate:
             by="agent",
         )
 
-    async def _renew(self) -> None:
-        if self._lease is None:
+    async def _renew(self) -> base.Lease:
+        lease = self._lease
+        if lease is None:
             raise LeaseLost("the machine is not registered")
         try:
-            await self._store.keep_alive(self._lease.id)
+            await self._store.keep_alive(lease.id)
         except base.LeaseNotFound as problem:
-            self._lease = None
+            self._forget(lease)
             raise LeaseLost(
                 "the machine was silent for too long and must register anew"
             ) from problem
+        return lease
+
+    def _forget(self, lease: base.Lease) -> None:
+        # Unless it registered anew while the store was asked.
+        if self._lease is lease:
+            self._lease = None
 
     async def _revoke(self, lease: base.Lease) -> None:
         # A courtesy: an unused lease ends by itself.

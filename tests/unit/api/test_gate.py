@@ -126,6 +126,18 @@ async def test_a_machine_that_was_silent_too_long_must_register_anew(store: Memo
     assert list(await observed(store)) == ["web.service"]
 
 
+async def test_a_report_of_before_the_last_registration_writes_nothing(store: MemoryStore) -> None:
+    slow, quick = (
+        MachineGate(store, ME, clock=lambda: NOW, lease_ttl_seconds=9, holder="m1") for _ in "ab"
+    )
+    await slow.register(Machine(id=ME))
+    await quick.register(Machine(id=ME))
+    await quick.report(Report(changed=(status("a.service", ActiveState.FAILED),)))
+    with pytest.raises(LeaseLost):
+        await slow.report(Report(changed=(status("a.service", ActiveState.ACTIVE),)))
+    assert (await observed(store))["a.service"].active is ActiveState.FAILED
+
+
 async def test_a_report_writes_what_changed_and_deletes_what_is_gone(store: MemoryStore) -> None:
     gate = gate_on(store)
     await gate.register(Machine(id=ME))
