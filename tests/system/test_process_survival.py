@@ -72,8 +72,9 @@ async def test_units_run_on_when_their_runtime_is_killed_and_the_next_one_finds_
         "done.service": "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/echo done\n",
     }
     kill(hold(tmp_path, mark, units))
+    # Type=simple counts as started with its fork; the mark is there from its exec on.
+    await until(lambda: len(living(f"ARGOSY_CASE={mark}")) == 2)
     before = sorted(living(f"ARGOSY_CASE={mark}"))
-    assert len(before) == 2
     async with opened(process_runtime(tmp_path)) as runtime:
         statuses = runtime.statuses()
         assert {name: status.active for name, status in statuses.items()} == dict.fromkeys(
@@ -151,7 +152,6 @@ async def test_what_a_supervisor_left_that_died_with_its_runtime_is_ended_by_the
 ) -> None:
     mark = uuid.uuid4().hex
     holder = hold(tmp_path, mark, {"a.service": SLEEP})
-    # Type=simple counts as started with its fork; the mark is there from its exec on.
     await until(lambda: len(living(f"ARGOSY_CASE={mark}")) == 1)
     os.kill(supervisor_of(tmp_path, "a.service"), signal.SIGSTOP)
     kill(holder)
