@@ -17,6 +17,8 @@
         StoreFull                  no room left; reads and deletions still work          507
         RuntimeRefused             the machine's systemd or processes said no (its words as cause)
         Unsupported                this implementation cannot do what was asked            501
+        Unauthenticated            nobody knows who asks                                   401
+        NotAllowed                 whoever asks may not do that                            403
 
 A new class needs a catcher that treats it differently. HTTP codes are one table in `api/problems.py`, exit codes one
 table in `cli/exits.py`. The message says what was wrong and where; `hint` says what to do next.
@@ -113,3 +115,11 @@ class RuntimeRefused(Permanent):
 
 class Unsupported(Permanent):
     """This implementation cannot do what was asked."""
+
+
+class Unauthenticated(Permanent):
+    """The request says not, or not credibly, who makes it."""
+
+
+class NotAllowed(Permanent):
+    """Whoever makes the request may not do that."""

@@ -15,6 +15,8 @@ CODES: tuple[tuple[type[errors.ArgosyError], int], ...] = (
     (errors.Temporary, 503),
     (errors.StoreFull, 507),
     (errors.Unsupported, 501),
+    (errors.Unauthenticated, 401),
+    (errors.NotAllowed, 403),
     (errors.ArgosyError, 500),
 )
 """The first class that fits decides."""

@@ -23,7 +23,7 @@ UNHEALTHY = 3
 PRECONDITION = 4
 """Somebody was first, or a thing exists already: nothing was changed."""
 REFUSED = 5
-"""A signature or a policy forbids it."""
+"""A signature, a policy or a missing right forbids it."""
 NOT_FOUND = 6
 UNREACHABLE = 7
 """No server, or its store, answers."""
@@ -39,6 +39,8 @@ _BY_ERROR: Mapping[type[errors.ArgosyError], int] = {
     errors.NotFound: NOT_FOUND,
     errors.Conflict: PRECONDITION,
     errors.Temporary: UNREACHABLE,
+    errors.Unauthenticated: REFUSED,
+    errors.NotAllowed: REFUSED,
     errors.Permanent: FAILED,
 }
 

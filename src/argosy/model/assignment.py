@@ -28,6 +28,10 @@ class AssignedUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     reason: str = ""
     """Why this machine, in words for people."""
     placed_at: datetime | None = None
+    fence: int = 0
+    """Grows with each placement of the unit; 0 for one that may run twice for a while. Given to it as ARGOSY_FENCE."""
+    stop_within_seconds: float | None = None
+    """Of a unit with `WhenCutOff=stop`: so long after the machine was last heard of, it has ended for certain."""
 
     @property
     def version(self) -> Digest:

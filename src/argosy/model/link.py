@@ -20,6 +20,21 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     assignment: Assignment
 
 
+class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A server's answer to a machine that said who it is."""
+
+    cluster: str
+    epoch: int
+    heartbeat_seconds: float
+    """How often the machine should say that it is there."""
+    suspect_seconds: float
+    """Silence after which it gets nothing new, and after which it stops what must not run twice."""
+    lost_seconds: float
+    """Silence after which its units run elsewhere."""
+    servers: tuple[str, ...] = ()
+    """Where servers are; empty where the agent needs no address."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What changed on the machine since the last report. An empty one is a heartbeat and costs the store no write."""
 

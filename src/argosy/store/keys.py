@@ -5,11 +5,17 @@ leader                      holder's name   the leading engine, under its lease
 texts/DIGEST                exact bytes     people, through the API; immutable
 units/NAME                  Unit            people, through the API
 machines/ID                 Machine         that machine's agent, through a server
-presence/ID                 (empty)         a server on behalf of that machine's agent, under a lease
+presence/ID                 holder          the server that the machine speaks to, under that server's lease
 assignments/ID              Assignment      the leading engine
 pending/NAME                Explanation     the leading engine
 observed/ID/NAME            Observed        that machine's agent, through a server
 events/MICROSECONDS-N       Event           whoever acted, in the same transaction as the act
+orders/ID                   MachineOrders   people, through the API
+identities/ID               Identity        the server that signed the machine's certificate
+tokens/ID                   Token           people, through the API; a server counts its uses down
+servers/NAME                ServerRecord    that server, under its lease
+lost/ID                     LostMachine     the leading engine
+brake                       Brake           the leading engine
 """
 
 from __future__ import annotations
@@ -28,6 +34,12 @@ ASSIGNMENTS = "assignments/"
 PENDING = "pending/"
 OBSERVED = "observed/"
 EVENTS = "events/"
+ORDERS = "orders/"
+IDENTITIES = "identities/"
+TOKENS = "tokens/"
+SERVERS = "servers/"
+LOST = "lost/"
+BRAKE = "brake"
 
 
 def text(digest: Digest) -> str:
@@ -65,6 +77,26 @@ def observed_of(machine_id: MachineId) -> str:
 def event(at: datetime, *, writer: str, number: int) -> str:
     """Sorts by time; `writer` (a short id of the process) and `number` keep two events of one microsecond apart."""
     return f"{EVENTS}{int(at.timestamp() * 1_000_000):016d}-{writer}-{number:06d}"
+
+
+def orders(machine_id: MachineId) -> str:
+    return ORDERS + machine_id
+
+
+def identity(machine_id: MachineId) -> str:
+    return IDENTITIES + machine_id
+
+
+def token(token_id: str) -> str:
+    return TOKENS + token_id
+
+
+def server(name: str) -> str:
+    return SERVERS + name
+
+
+def lost(machine_id: MachineId) -> str:
+    return LOST + machine_id
 
 
 def last_part(key: str) -> str:
