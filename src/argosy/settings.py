@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +59,27 @@ class AgentSettings:
     """How often the machine is compared with its whole assignment, whatever events came."""
     retry_after: timedelta = timedelta(seconds=2)
     """Pause before something that failed for lack of a server, or that the runtime refused, is tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EtcdSettings:
+    """Where the etcd is that has the cluster's records, and how to be let in."""
+
+    endpoints: tuple[str, ...] = ()
+    """Client URLs of the members, `https://HOST:2379` each. The first that answers is used: put the nearest first."""
+    prefix: str = "/argosy/"
+    """Every key starts with it, so that several clusters, or other programs, may share one etcd."""
+    ca_file: Path | None = None
+    """Certificates (PEM) that sign those of the members. None: those that the operating system trusts."""
+    cert_file: Path | None = None
+    """Certificate chain (PEM) that is shown to etcd; with `--client-cert-auth` its common name is the user."""
+    key_file: Path | None = None
+    """Private key (PEM) of `cert_file`."""
+    username: str | None = None
+    """User for etcd's password authentication."""
+    password_file: Path | None = None
+    """File whose first line is the user's password. Read at each login, so a new password needs no restart."""
+    request_timeout: timedelta = timedelta(seconds=5)
+    """How long a call waits for an answer from any member. A write that was sent and has none by then is indeterminate."""
+    attempt_timeout: timedelta = timedelta(milliseconds=1500)
+    """How long a read waits for one member before it asks the next; longer than an election of etcd's leader takes."""

@@ -28,6 +28,8 @@ from argosy.store.base import (
     unchanged,
 )
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 async def put(store: Store, key: str, value: bytes = b"") -> int:
     """The revision at which it was written."""

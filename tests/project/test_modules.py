@@ -16,7 +16,13 @@ from project.tree import ROOT, SOURCE, modules
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LAYERS, PURE = PROJECT["tool"]["importlinter"]["contracts"]
 
-ONE_HOME = {"sqlite3": "argosy.store", "uvicorn": "argosy.api", "rich": "argosy.cli"}
+ONE_HOME = {
+    "sqlite3": "argosy.store",
+    "grpc": "argosy.store.etcd",
+    "google": "argosy.store.etcd",
+    "uvicorn": "argosy.api",
+    "rich": "argosy.cli",
+}
 """Third-party or embedded engines that one part of Argosy alone may know."""
 
 

@@ -2,8 +2,8 @@
 
 A store is a sorted map from keys to values with one revision that grows by one with every transaction that changes
 something. Everything else follows from the revision: a range is read *at* one, a watch resumes *from* one, a compare
-asks *at which* one a key changed last. `memory.py` is the reference, `sqlite.py` the embedded one; the same contract
-tests run on each (`tests/contract/test_store.py`).
+asks *at which* one a key changed last. `memory.py` is the reference, `sqlite.py` the embedded one, `etcd/` is
+for several machines; the same contract tests run on each (`tests/contract/test_store.py`).
 
 What surprises: `txn` with a failed compare is an answer (`succeeded=False`), not an error; and a write that raises
 `Indeterminate` may have happened, so it is never sent again: read, and decide from what is there.
@@ -234,7 +234,11 @@ class Store(Protocol):
         ...
 
     async def grant(self, ttl_seconds: int) -> Lease:
-        """A new lease that lives ttl_seconds (at least 1; whole seconds, as etcd's LeaseGrant) without renewal."""
+        """A new lease that lives ttl_seconds (at least 1; whole seconds, as etcd's LeaseGrant) without renewal.
+
+        The store may lengthen a TTL that it finds too short (etcd: below one and a half election timeouts, 2 s); the
+        answer has the one that holds.
+        """
         ...
 
     async def keep_alive(self, lease_id: int) -> int:
@@ -257,7 +261,10 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what was accepted, end all watches with WatchLost, let go of files. Leases are not revoked: a store
-        that opens again gives each its full TTL anew (as etcd does after a change of leader).
+        """Finish what was accepted, end all watches with WatchLost, let go of files and connections.
+
+        A watch may end before it has told the newest changes; who watches again from its last revision + 1 misses none.
+        Leases are not revoked: a store that opens again gives each its full TTL anew (as etcd does after a change of
+        leader).
         """
         ...
