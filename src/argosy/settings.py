@@ -1,6 +1,6 @@
 """Every setting, grouped by who needs it, each with its effect, unit and reason.
 
-Frozen records without a loader: who builds a daemon (`daemon.py`, the tests) passes each part its own group. The
+Frozen records without a loader: who builds a daemon (`daemon/`, the tests) passes each part its own group. The
 defaults are the design's; a test holds them against `docs/reference/settings.md`.
 """
 

@@ -1,7 +1,8 @@
 """The completion scripts themselves, from what each verb takes.
 
 They know verbs and options without running anything; for units and machines they run `argosy complete`. Bash takes `@` and
-`:` for the ends of words, so a unit's name is put together from the line and cut again where bash wants it.
+`:` for the ends of words, so a unit's name is put together from the line and cut again where bash wants it. A verb may be
+two words, `server init`: its second word is offered behind the first.
 """
 
 from __future__ import annotations
@@ -33,16 +34,38 @@ class VerbWords:
 
 Verbs = Mapping[str, VerbWords]
 
+
+def _first_words(verbs: Verbs) -> Mapping[str, str]:
+    """What can stand first, with a summary: verbs, and the first words of verbs that have two."""
+    firsts = {name: words.summary for name, words in verbs.items() if " " not in name}
+    seconds = _second_words(verbs)
+    return {**firsts, **{f: ", ".join(s) for f, s in seconds.items() if f not in firsts}}
+
+
+def _second_words(verbs: Verbs) -> Mapping[str, list[str]]:
+    """First word -> the words that may follow it."""
+    found: dict[str, list[str]] = {}
+    for first, _, second in (name.partition(" ") for name in verbs):
+        if second:
+            found.setdefault(first, []).append(second)
+    return found
+
+
 _BASH = """\
 # bash completion for argosy; made by `argosy completion bash`
 _argosy() {{
-    local line="${{COMP_LINE:0:COMP_POINT}}" word verb="" words options="" units="" files=""
+    local line="${{COMP_LINE:0:COMP_POINT}}" word verb="" words options="" units="" files="" next=""
     local cur="${{line##*[[:space:]]}}" prev=""
     read -ra words <<< "${{line%"$cur"}}"
     for word in "${{words[@]:1}}"; do
-        [[ -z $verb && $word != -* && $prev != --endpoint ]] && verb=$word
+        if [[ $word != -* && $prev != --endpoint ]]; then
+            if [[ -z $verb ]]; then verb=$word; elif [[ "{pairs}" == *"|$verb $word|"* ]]; then verb="$verb $word"; fi
+        fi
         prev=$word
     done
+    case $verb in
+{nexts}
+    esac
     case $verb in
         "") options="{verbs} --endpoint --json --no-color --help --version" ;;
 {cases}
@@ -53,6 +76,7 @@ _argosy() {{
     elif [[ -z $verb || $cur == -* ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$cur"))
     else
+        [[ $next ]] && COMPREPLY=($(compgen -W "$next" -- "$cur"))
         [[ $units ]] && COMPREPLY=($(compgen -W "$(argosy complete units 2>/dev/null)" -- "$cur"))
         [[ $files ]] && COMPREPLY+=($(compgen -f -- "$cur"))
     fi
@@ -72,13 +96,18 @@ complete -o filenames -F _argosy argosy
 
 def bash(verbs: Verbs) -> str:
     cases = "\n".join(
-        f'        {name}) options="{words.spellings}"'
+        f'        "{name}") options="{words.spellings}"'
         + (" units=1" if words.has_units else "")
         + (" files=1" if words.has_files else "")
         + " ;;"
         for name, words in verbs.items()
     )
-    return _BASH.format(verbs=" ".join(verbs), cases=cases)
+    nexts = "\n".join(
+        f'        {first}) next="{" ".join(seconds)}" ;;'
+        for first, seconds in _second_words(verbs).items()
+    )
+    pairs = "".join(f"|{name}|" for name in verbs if " " in name)
+    return _BASH.format(verbs=" ".join(_first_words(verbs)), cases=cases, nexts=nexts, pairs=pairs)
 
 
 _ZSH = """\
@@ -98,7 +127,17 @@ _argosy() {{
     case $state in
         verb) _describe verb verbs ;;
         words)
-            case $line[1] in
+            local verb=$line[1]
+            if (( CURRENT == 2 )); then
+                case $verb in
+{nexts}
+                esac
+            elif [[ "{pairs}" == *"|$verb $words[2]|"* ]]; then
+                verb="$verb $words[2]"
+                shift words
+                (( CURRENT-- ))
+            fi
+            case $verb in
 {cases}
             esac ;;
     esac
@@ -108,12 +147,17 @@ if [[ $funcstack[1] == _argosy ]]; then _argosy "$@"; else compdef _argosy argos
 
 
 def zsh(verbs: Verbs) -> str:
-    listed = "\n".join(f"        {_quoted(f'{n}:{w.summary}')}" for n, w in verbs.items())
+    listed = "\n".join(f"        {_quoted(f'{n}:{s}')}" for n, s in _first_words(verbs).items())
+    nexts = "\n".join(
+        f"                    {first}) compadd -- {' '.join(seconds)} ;;"
+        for first, seconds in _second_words(verbs).items()
+    )
+    pairs = "".join(f"|{name}|" for name in verbs if " " in name)
     cases = "\n".join(
-        f"                {name}) _arguments -s {' '.join(_zsh_arguments(words))} ;;"
+        f"                '{name}') _arguments -s {' '.join(_zsh_arguments(words))} ;;"
         for name, words in verbs.items()
     )
-    return _ZSH.format(verbs=listed, cases=cases)
+    return _ZSH.format(verbs=listed, cases=cases, nexts=nexts, pairs=pairs)
 
 
 def _zsh_arguments(words: VerbWords) -> Iterator[str]:
@@ -135,11 +179,24 @@ def fish(verbs: Verbs) -> str:
         "complete -c argosy -f",
         "complete -c argosy -l endpoint -x -d 'the server'",
     ]
-    for name, words in verbs.items():
+    for first, summary in _first_words(verbs).items():
         lines.append(
-            f"complete -c argosy -n __fish_use_subcommand -a {name} -d {_quoted(words.summary)}"
+            f"complete -c argosy -n __fish_use_subcommand -a {first} -d {_quoted(summary)}"
         )
-        seen = f"complete -c argosy -n '__fish_seen_subcommand_from {name}'"
+    seconds = _second_words(verbs)
+    for name, words in verbs.items():
+        first, _, second = name.partition(" ")
+        seen_first = f"__fish_seen_subcommand_from {first}"
+        others = f"__fish_seen_subcommand_from {' '.join(seconds.get(first, []))}"
+        if second:
+            lines.append(
+                f"complete -c argosy -n '{seen_first}; and not {others}' -a {second}"
+                f" -d {_quoted(words.summary)}"
+            )
+            condition = f"{seen_first}; and __fish_seen_subcommand_from {second}"
+        else:
+            condition = f"{seen_first}; and not {others}" if first in seconds else seen_first
+        seen = f"complete -c argosy -n '{condition}'"
         lines += [f"{seen} {_fish_option(option)}" for option in words.options]
         if words.has_units:
             lines.append(f"{seen} -a '(argosy complete units 2>/dev/null)'")

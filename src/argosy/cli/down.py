@@ -12,7 +12,7 @@ from argosy import client
 from argosy.cli import exits, shutdown
 from argosy.cli.local import Foreground
 from argosy.client import Client
-from argosy.daemon import SOCKET, LocalSettings
+from argosy.daemon.local import SOCKET, LocalSettings
 from argosy.errors import Invalid
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import TimeoutError as NotInTime
 from pathlib import Path
 
 from argosy.client import Client
-from argosy.daemon import LocalSettings, run_local
+from argosy.daemon.local import LocalSettings, run_local
 from argosy.errors import ArgosyError, ServerUnreachable
 
 READY_SECONDS = 30.0

@@ -2,7 +2,8 @@
 
 Each verb is a module of this package with `configure(parser)` and `run(args) -> int`; its docstring is its help text, so
 it is written for users. Only the module of the verb that was typed is imported, so that `argosy --help` and shell
-completion cost little more than the interpreter. To add a verb, write the module and name it in VERBS.
+completion cost little more than the interpreter. To add a verb, write the module and name it in VERBS. A verb may be two
+words: `server init` is the module `server_init`.
 
 Global options may stand before or after the verb.
 """
@@ -148,9 +149,14 @@ def main(argv: Sequence[str]) -> int:
 
 def load(verb: str) -> Verb:
     """The module of a verb. Raises Invalid, with the nearest verb as the hint, when there is none."""
-    if verb not in HIDDEN and not any(verb in group for group in VERBS.values()):
+    if verb not in HIDDEN and not _is_verb(verb):
         raise errors.Invalid(f"there is no verb '{verb}'", hint=_suggestion(verb))
-    return cast(Verb, importlib.import_module(f"argosy.cli.{verb.replace('-', '_')}"))
+    return cast(Verb, importlib.import_module(module_name(verb)))
+
+
+def module_name(verb: str) -> str:
+    """`argosy.cli.server_init` of `server init`."""
+    return f"argosy.cli.{verb.replace('-', '_').replace(' ', '_')}"
 
 
 def verb_parser(verb: str, module: Verb) -> Parser:
@@ -188,7 +194,8 @@ def _guarded(argv: Sequence[str]) -> int:
         if not verb:
             print(overview(), end="")
             return exits.DONE if args.help else exits.USAGE
-        return _run(verb, ["--help"] if args.help else args.words, args)
+        verb, words = _whole(verb, args.words)
+        return _run(verb, ["--help"] if args.help else words, args)
     except errors.ArgosyError as error:
         code = exits.report(error, verb=verb, as_json=as_json)
         if os.environ.get("ARGOSY_DEBUG"):
@@ -219,7 +226,27 @@ def _foreign(problem: OSError, *, as_json: bool = False) -> int:
     return exits.report(told, as_json=as_json)
 
 
+def _whole(verb: str, words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The verb with its second word, if it has one, and the words behind it."""
+    if words and _is_verb(f"{verb} {words[0]}"):
+        return f"{verb} {words[0]}", words[1:]
+    return verb, words
+
+
+def _seconds(verb: str) -> Mapping[str, str]:
+    """The verbs that begin with this word and go on, with their summaries."""
+    every = [item for group in VERBS.values() for item in group.items()]
+    return {name: summary for name, summary in every if name.startswith(f"{verb} ")}
+
+
 def _run(verb: str, words: Sequence[str], namespace: argparse.Namespace) -> int:
+    if not _is_verb(verb) and (seconds := _seconds(verb)):
+        if words and words[0] not in ("-h", "--help"):
+            raise errors.Invalid(
+                f"there is no verb '{verb} {words[0]}'", hint=f"one of: {', '.join(seconds)}"
+            )
+        print("\n".join(f"  {name:<16} {summary}" for name, summary in seconds.items()))
+        return exits.DONE if words else exits.USAGE
     module = load(verb)
     parser = verb_parser(verb, module)
     # Options may stand between names, except where everything after the first name belongs to a command to be run.
@@ -262,6 +289,10 @@ def _add_global_options(parser: argparse._ActionsContainer) -> None:
         default=argparse.SUPPRESS,
         help="no colours; so does $NO_COLOR",
     )
+
+
+def _is_verb(verb: str) -> bool:
+    return any(verb in group for group in VERBS.values())
 
 
 def _suggestion(word: str) -> str:

@@ -22,7 +22,7 @@ from argosy.cli.local import Foreground, start_background
 from argosy.cli.logs import Printer
 from argosy.cli.waiting import NAMED_AT_MOST
 from argosy.client import Client, StateView, Submission, Submitted
-from argosy.daemon import LocalSettings
+from argosy.daemon.local import LocalSettings
 from argosy.errors import Invalid, NotFound, ServerUnreachable
 from argosy.units import app as apps
 from argosy.units import names

@@ -1,4 +1,4 @@
-"""How a daemon is put together. Today there is one: a server and an agent in one process, for `argosy up`.
+"""The daemon of `argosy up`: a server and an agent in one process.
 
 Everything it owns is in one directory, private to its user:
 
@@ -24,7 +24,6 @@ import os
 import platform
 import secrets
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -268,7 +267,3 @@ def main(arguments: list[str] | None = None) -> int:
     for problem in problems:
         log.error("%s", problem)
     return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
