@@ -7,9 +7,8 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -35,21 +34,19 @@ class Member:
         *,
         client_url: str,
         peer_url: str,
+        metrics_url: str,
         arguments: Sequence[str] = (),
-        environ: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.client_url = client_url
         self.peer_url = peer_url
+        self.metrics_url = metrics_url
+        """Tells its health without TLS and without authentication."""
         self.data = directory / name
         self.log = directory / f"{name}.log"
         self._arguments = tuple(arguments)
-        self._environ = {
-            "PATH": os.environ["PATH"],
-            "ETCD_UNSUPPORTED_ARCH": "arm64",
-            **(environ or {}),
-        }
+        self._environ = {"PATH": os.environ["PATH"]}
         self._wrapper = tuple(wrapper)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,6 +63,7 @@ class Member:
                     f"--advertise-client-urls={self.client_url}",
                     f"--listen-peer-urls={self.peer_url}",
                     f"--initial-advertise-peer-urls={self.peer_url}",
+                    f"--listen-metrics-urls={self.metrics_url}",
                     f"--initial-cluster={cluster}",
                     f"--initial-cluster-state={state}",
                     *self._arguments,
@@ -129,19 +127,20 @@ class EtcdCluster:
                 time.sleep(0.02)
 
     def is_healthy(self, member: Member) -> bool:
-        return b'"true"' in self.ctl_get(f"{member.client_url}/health")
+        return b'"true"' in self._get(f"{member.metrics_url}/health")
 
-    def ctl_get(self, url: str) -> bytes:
+    def _get(self, url: str) -> bytes:
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
                 return bytes(answer.read())
         except OSError:
             return b""
 
-    def ctl(self, *arguments: str, endpoints: Sequence[str] = ()) -> str:
+    def ctl(self, *arguments: str, typed: str = "") -> str:
         """What `etcdctl` prints."""
         done = subprocess.run(
-            ["etcdctl", f"--endpoints={','.join(endpoints or self.urls)}", *arguments],
+            ["etcdctl", f"--endpoints={','.join(self.urls)}", *arguments],
+            input=typed,
             env={"PATH": os.environ["PATH"], "ETCDCTL_API": "3"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -156,8 +155,8 @@ class EtcdCluster:
         deadline = time.monotonic() + 20
         while True:
             for member in self.members:
-                if member.is_running and b"etcd_server_is_leader 1" in self.ctl_get(
-                    f"{member.client_url}/metrics"
+                if member.is_running and b"etcd_server_is_leader 1" in self._get(
+                    f"{member.metrics_url}/metrics"
                 ):
                     return member
             assert time.monotonic() < deadline, "no member leads"
@@ -177,19 +176,24 @@ def etcd(
     *,
     members: int = 1,
     arguments: Sequence[str] = (),
-    environ: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
+    scheme: str = "http",
 ) -> Iterator[EtcdCluster]:
-    """An etcd of so many members that serves, gone at the end."""
-    ports = free_ports(2 * members)
+    """An etcd of so many members that serves, gone at the end.
+
+    scheme: of the clients' URLs; `https` needs the certificates in `arguments`. wrapper: what each member is run by.
+    """
+    ports = free_ports(3 * members)
     cluster = EtcdCluster(
         [
             Member(
                 directory,
                 f"m{number}",
-                client_url=f"http://127.0.0.1:{ports[2 * number]}",
-                peer_url=f"http://127.0.0.1:{ports[2 * number + 1]}",
+                client_url=f"{scheme}://127.0.0.1:{ports[3 * number]}",
+                peer_url=f"http://127.0.0.1:{ports[3 * number + 1]}",
+                metrics_url=f"http://127.0.0.1:{ports[3 * number + 2]}",
                 arguments=arguments,
-                environ=environ,
+                wrapper=wrapper,
             )
             for number in range(members)
         ]

@@ -56,6 +56,7 @@ def partitioned_etcd(directory: Path, *, members: int = 3) -> Iterator[Partition
                 f"m{number}",
                 client_url=f"http://{client}:2379",
                 peer_url=f"http://{peer}:2380",
+                metrics_url=f"http://{client}:2381",
                 wrapper=("ip", "netns", "exec", space),
             )
             made.append(member)

@@ -33,6 +33,9 @@ from argosy.store.etcd.rpc import AUTHENTICATE, A, Method, Q
 HAS_LEADER = ("hasleader", "true")
 """A member that is cut off from the others refuses instead of waiting, and ends its streams."""
 
+NO_TRUST = ("handshake failed", "Hostname Verification", "TSI_DATA_CORRUPTED")
+"""What gRPC says when a certificate is not accepted. The last one: etcd refused ours, after the handshake (TLS 1.3)."""
+
 
 class Members:
     """The endpoints of the settings, in the order in which they are asked."""
@@ -186,7 +189,7 @@ class Members:
     async def _nobody(self) -> ArgosyError:
         reasons = {endpoint.name: await endpoint.why() for endpoint in self._line}
         told = "; ".join(f"{name}: {why or 'no answer in time'}" for name, why in reasons.items())
-        if all("handshake failed" in why.lower() for why in reasons.values()):
+        if all(any(sign in why for sign in NO_TRUST) for why in reasons.values()):
             return StoreRefused(
                 f"etcd and this server do not trust each other: {told}",
                 hint="check ca_file (who signs etcd's certificate), cert_file, and the names in the certificate",
