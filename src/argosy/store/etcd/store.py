@@ -138,9 +138,10 @@ class EtcdStore:
             await self._members.ask(REVOKE, pb.LeaseRevokeRequest(ID=lease_id), may_repeat=False)
 
     async def compact(self, revision: int) -> None:
-        """Etcd before 3.4.33 and 3.5.15 drops the deletions *at* the revision to which it is compacted, so that a watch
-        from there would never hear of them (etcd-io/etcd #18089). We compact to the last revision before it at which
-        nothing of ours was deleted.
+        """Never beyond `revision`, and maybe a little less: to the last revision before it at which nothing was deleted.
+
+        etcd before 3.5.16 drops the deletions *at* the revision to which it is compacted, so that a watch from there
+        would never hear of them (etcd-io/etcd #18089; 3.4.23 does it in our tests).
         """
         with self._accept():
             if revision <= await self._find_compacted_revision():
