@@ -99,7 +99,7 @@ async def test_lines_that_are_missing_doubled_or_swapped_are_refused(
 
 async def test_the_damaged_record_is_named(backup: Path) -> None:
     lines = backup.read_text().splitlines(keepends=True)
-    lines[2] = lines[2].replace('"dGV4dA=="', '"dGV4dB=="')
+    lines[2] = lines[2].replace('"dGV4dA=="', '"dGV4dQ=="')
     backup.write_text("".join(lines))
     with pytest.raises(StoreRefused, match=r"line 3 \(units/web.service\) was altered"):
         read_backup(backup)
