@@ -237,11 +237,15 @@ class EtcdStore:
             await self._members.ask(RANGE, request, may_repeat=True)
         except WasCompacted:
             with self._watches.watcher(FIRST, LAST, 1) as watcher:
-                async with asyncio.timeout(self._members.request_timeout):
-                    try:
+                try:
+                    async with asyncio.timeout(self._members.request_timeout):
                         await anext(watcher)
-                    except Compacted as told:
-                        self._compacted_revision = max(known, told.compacted_revision)
+                except Compacted as told:
+                    self._compacted_revision = max(known, told.compacted_revision)
+                except TimeoutError as problem:
+                    raise StoreUnavailable(
+                        "etcd does not say up to where it is compacted"
+                    ) from problem
         return self._compacted_revision
 
     async def _without_deletion(self, revision: int) -> int:
