@@ -41,6 +41,10 @@ class EngineSettings:
     """How often everything is looked at anew. Such a turn must find nothing to do; what it finds is logged as a bug."""
     retry_after: timedelta = timedelta(seconds=1)
     """Pause after the store gave no answer."""
+    drain_at_once: int = 10
+    """How many units of a machine that is drained may be on their way at a time."""
+    rebalance_after: timedelta = timedelta(minutes=5)
+    """How long nothing else must have happened before units move to a machine that has come back, one at a time."""
     events_kept: int = 10_000
     """How many event records stay in the store."""
     history_kept: int = 10_000

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argosy.engine.planner import Scope, apply_plan, plan
+from argosy.engine.planner import Scope, Timing, apply_plan, plan
 from argosy.model.actions import EngineAction, Place, Unplace, Update, Wait
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.machine import Machine
@@ -22,12 +22,16 @@ LATER = EPOCH + timedelta(hours=1)
 State = tuple[Snapshot, frozenset[MachineId]]
 
 
+def timing(lost: frozenset[MachineId]) -> Timing:
+    return Timing(silent=dict.fromkeys(lost, timedelta(minutes=1)))
+
+
 def board_of(state: Snapshot) -> Board:
     return Board.of(state, frozenset(state.present & state.machines.keys()))
 
 
 def full_plan(state: Snapshot, lost: frozenset[MachineId]) -> list[EngineAction]:
-    return plan(state, board_of(state), Scope.everything(), lost=lost)
+    return plan(state, board_of(state), Scope.everything(), timing(lost))
 
 
 def settled(state: Snapshot, lost: frozenset[MachineId]) -> Snapshot:
@@ -160,7 +164,7 @@ def test_equal_snapshots_give_equal_plans_in_whatever_order_they_were_filled(
 def test_the_board_ends_as_the_plan_leaves_the_cluster(given_state: State) -> None:
     state, lost = given_state
     board = board_of(state)
-    after = apply_plan(state, plan(state, board, Scope.everything(), lost=lost), LATER)
+    after = apply_plan(state, plan(state, board, Scope.everything(), timing(lost)), LATER)
     assert {name: board.machines_of(name) for name in board.names()} == places(after)
 
 
@@ -181,7 +185,7 @@ def test_looking_at_what_changed_finds_what_looking_at_everything_finds(
 ) -> None:
     state, lost = given_state
     board = board_of(state)
-    state = apply_plan(state, plan(state, board, Scope.everything(), lost=lost), LATER)
+    state = apply_plan(state, plan(state, board, Scope.everything(), timing(lost)), LATER)
 
     units = {**state.units, **{unit.name: unit for unit in changed_units[:2]}}
     for name in destroyed:
@@ -208,7 +212,7 @@ def test_looking_at_what_changed_finds_what_looking_at_everything_finds(
         machines=frozenset(touched | (present ^ state.present)),
     )
     if scope:
-        incremental = plan(after, board, scope, lost=lost_now)
+        incremental = plan(after, board, scope, timing(lost_now))
         assert incremental == full_plan(after, lost_now)
 
 

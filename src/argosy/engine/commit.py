@@ -7,8 +7,8 @@ the middle leaves a unit on no machine, never on two: first everything that is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from argosy.model.assignment import Assignment
 from argosy.model.event import Event
 from argosy.model.explanation import Explanation
 from argosy.model.ids import MachineId, UnitName
+from argosy.settings import PresenceSettings
 from argosy.store import base, codec, keys
 
 T = TypeVar("T")
@@ -37,57 +38,85 @@ class Committer:
     guard: base.Compare
     writer: str
     """Short name of this engine, part of the keys of its events."""
+    presence: PresenceSettings = field(default_factory=PresenceSettings)
     _events_written: int = 0
 
-    async def commit(self, view: View, plan: Sequence[actions.EngineAction], at: datetime) -> None:
+    async def commit(
+        self,
+        view: View,
+        plan: Sequence[actions.EngineAction],
+        at: datetime,
+        *,
+        silent: Set[MachineId] = frozenset(),
+    ) -> None:
         """Carry out a plan made on this very view, and bring the view up to date.
 
-        Raises LeaseLost when somebody else leads, StaleRevision when an assignment is not what the view says (load the
-        view anew), Indeterminate when it may or may not have happened (load the view anew).
+        silent: machines whose silence was believed. What is taken from them is taken only while they are still absent: one
+            that has registered meanwhile reads its assignment after that, and must not be told of units that another got.
+
+        Raises LeaseLost when somebody else leads, StaleRevision when an assignment is not what the view says, or a
+        silent machine spoke (load the view anew), Indeterminate when it may or may not have happened (load the view anew).
         """
         snapshot = view.snapshot()
-        planned = apply_plan(snapshot, plan, at)
+        planned = apply_plan(snapshot, plan, at, self.presence)
         after = planned.assignments
         changed = sorted({action.machine for action in plan if isinstance(action, _MOVES)})
         waits = [
             planned.pending[action.unit] for action in plan if isinstance(action, actions.Wait)
         ]
         settled = [action.unit for action in plan if isinstance(action, actions.Settle)]
+        moved = [action.unit for action in plan if isinstance(action, actions.Forget)]
         events = self._events(plan, at)
-        if len(changed) + len(waits) + len(settled) + len(events) <= OPS_PER_TXN:
-            await self._write(view, [after[m] for m in changed], waits, settled, events)
-            return
-        removals = [action for action in plan if isinstance(action, actions.Unplace)]
-        without = apply_plan(snapshot, removals, at).assignments
+        removals = [a for a in plan if isinstance(a, actions.Unplace | actions.Release)]
         taken = sorted({action.machine for action in removals})
-        await self._write_assignments(view, taken, without)
-        await self._write_assignments(view, changed, after)
-        for some in _chunks(waits):
-            await self._write(view, [], some, [], [])
+        still_absent = [base.absent(keys.presence(m)) for m in taken if m in silent]
+        count = len(changed) + len(waits) + len(settled) + len(moved) + len(events)
+        if max(count, len(changed) + len(still_absent)) <= OPS_PER_TXN:
+            await self._write(
+                view,
+                [after[m] for m in changed],
+                pending=waits,
+                settled=settled,
+                moved=moved,
+                events=events,
+                compares=still_absent,
+            )
+            return
+        without = apply_plan(snapshot, removals, at, self.presence).assignments
+        for some in _chunks(taken, OPS_PER_TXN // 2):
+            absent = [base.absent(keys.presence(machine)) for machine in some if machine in silent]
+            await self._write(view, [without[machine] for machine in some], compares=absent)
+        for some in _chunks(changed):
+            await self._write(view, [after[machine] for machine in some])
+        for explanations in _chunks(waits):
+            await self._write(view, pending=explanations)
         for names in _chunks(settled):
-            await self._write(view, [], [], names, [])
+            await self._write(view, settled=names)
+        for names in _chunks(moved):
+            await self._write(view, moved=names)
         for told in _chunks(events):
-            await self._write(view, [], [], [], told)
+            await self._write(view, events=told)
 
-    async def record(self, view: View, events: Sequence[Event]) -> None:
-        """Write events that belong to no plan. Raises as `commit`."""
-        await self._write(view, [], [], [], [self._put(event) for event in events])
-
-    async def _write_assignments(
-        self, view: View, machines: Sequence[MachineId], after: Mapping[MachineId, Assignment]
+    async def record(
+        self, view: View, events: Sequence[Event], beliefs: Sequence[base.Put | base.Delete] = ()
     ) -> None:
-        for some in _chunks(machines):
-            await self._write(view, [after[machine] for machine in some], [], [], [])
+        """Write what belongs to no plan: events, and what is believed of machines. Raises as `commit`."""
+        ops = [*beliefs, *(self._put(event) for event in events)]
+        for some in _chunks(ops):
+            await self._write(view, events=some)
 
     async def _write(
         self,
         view: View,
-        assignments: Sequence[Assignment],
-        pending: Sequence[Explanation],
-        settled: Sequence[UnitName],
-        events: Sequence[base.Put],
+        assignments: Sequence[Assignment] = (),
+        *,
+        pending: Sequence[Explanation] = (),
+        settled: Sequence[UnitName] = (),
+        moved: Sequence[UnitName] = (),
+        events: Sequence[base.Put | base.Delete] = (),
+        compares: Sequence[base.Compare] = (),
     ) -> None:
-        compares = [self.guard]
+        compares = [self.guard, *compares]
         for assignment in assignments:
             revision = view.assignment_revisions.get(assignment.machine, 0)
             key = keys.assignment(assignment.machine)
@@ -96,6 +125,7 @@ class Committer:
             *(base.Put(keys.assignment(one.machine), codec.encode(one)) for one in assignments),
             *(base.Put(keys.pending(one.unit), codec.encode(one)) for one in pending),
             *(base.Delete(keys.pending(name)) for name in settled),
+            *(base.Delete(keys.move(name)) for name in moved),
             *events,
         ]
         result = await self.store.txn(compares, ops, [base.Get(keys.LEADER)])
@@ -104,9 +134,15 @@ class Committer:
             assert isinstance(leader, base.RangeResult)
             if not leader.kvs or leader.kvs[0].create_revision != self.guard.operand:
                 raise LeaseLost("another engine leads; nothing was written")
-            raise StaleRevision("an assignment changed since it was read; nothing was written")
+            raise StaleRevision(
+                "an assignment changed, or a machine came back; nothing was written"
+            )
         view.adopt(
-            assignments=assignments, pending=pending, settled=settled, revision=result.revision
+            assignments=assignments,
+            pending=pending,
+            settled=settled,
+            moved=moved,
+            revision=result.revision,
         )
 
     def _events(self, plan: Sequence[actions.EngineAction], at: datetime) -> list[base.Put]:
@@ -122,7 +158,7 @@ class Committer:
         return base.Put(key, codec.encode(event))
 
 
-_MOVES = (actions.Place, actions.Unplace, actions.Update)
+_MOVES = (actions.Place, actions.Unplace, actions.Release, actions.Update)
 
 
 def _event(action: actions.EngineAction, at: datetime) -> Event | None:
@@ -131,6 +167,16 @@ def _event(action: actions.EngineAction, at: datetime) -> Event | None:
             kind, message = "unit.placed", action.reason
         case actions.Unplace():
             kind, message = "unit.unplaced", action.reason
+        case actions.Release():
+            kind, message = "unit.leaving", f"{action.reason}; it has to end there first"
+        case actions.Forget() if action.refusal:
+            return Event(
+                at=at,
+                kind="unit.move-refused",
+                unit=action.unit,
+                message=f"not moved: {action.refusal}",
+                by="engine",
+            )
         case actions.Wait():
             return Event(
                 at=at,
@@ -139,12 +185,12 @@ def _event(action: actions.EngineAction, at: datetime) -> Event | None:
                 message=action.explanation.summary,
                 by="engine",
             )
-        case actions.Update() | actions.Settle():
+        case actions.Update() | actions.Settle() | actions.Forget():
             return None
     return Event(
         at=at, kind=kind, unit=action.unit, machine=action.machine, message=message, by="engine"
     )
 
 
-def _chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (items[start : start + OPS_PER_TXN] for start in range(0, len(items), OPS_PER_TXN))
+def _chunks(items: Sequence[T], size: int = OPS_PER_TXN) -> Iterable[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -13,22 +13,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from argosy.engine import leader, presence
+from argosy.engine import leader
 from argosy.engine.commit import Committer
-from argosy.engine.planner import Scope, plan
+from argosy.engine.leading import Leading
+from argosy.engine.planner import Scope
 from argosy.engine.view import FIRST_KEY, LAST_KEY, View
 from argosy.errors import Conflict, LeaseLost, Temporary
-from argosy.model import actions
-from argosy.model.event import Event
 from argosy.model.ids import MachineId
-from argosy.scheduler.board import Board
 from argosy.settings import EngineSettings
-from argosy.store import base, keys
+from argosy.store import base
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +72,9 @@ class Engine:
                     self._store, name=self._name, ttl=self._settings.leader_ttl
                 ) as term:
                     log.info("leading", extra={"action": "lead", "engine": self._name})
-                    committer = Committer(self._store, term.guard, self._name)
+                    committer = Committer(
+                        self._store, term.guard, self._name, self._settings.presence
+                    )
                     await self._lead(committer)
             except LeaseLost as problem:
                 self._say(f"not leading: {problem}", is_leading=False)
@@ -87,14 +87,14 @@ class Engine:
         while True:
             try:
                 view = await View.load(self._store, self._clock)
-                term = _Term(view, committer, self._settings, self._clock)
+                leading = Leading(view, committer, self._settings, self._clock)
                 if not announced:
-                    await term.announce(self._name)
+                    await leading.announce(self._name)
                     announced = True
                 async with _inbox(
                     self._store.watch(FIRST_KEY, LAST_KEY, start_revision=view.revision + 1)
                 ) as inbox:
-                    await self._turn_for_ever(term, inbox)
+                    await self._turn_for_ever(leading, inbox)
             except LeaseLost:
                 raise
             except (Temporary, Conflict, base.Compacted) as problem:
@@ -102,30 +102,32 @@ class Engine:
                 self._say(f"reading the store again: {problem}", is_leading=True)
                 await asyncio.sleep(self._settings.retry_after.total_seconds())
 
-    async def _turn_for_ever(self, term: _Term, inbox: _Inbox) -> None:
+    async def _turn_for_ever(self, leading: Leading, inbox: _Inbox) -> None:
         loop = asyncio.get_running_loop()
         full_every = self._settings.full_turn_every.total_seconds()
         next_full = loop.time() + full_every
-        sentence = await term.turn(Scope.everything())
-        self._say(sentence or "leading; nothing to do", is_leading=True, braked=term.braked)
+        sentence = await leading.turn(Scope.everything())
+        self._say(sentence or "leading; nothing to do", is_leading=True, braked=leading.braked)
         while True:
-            deadline = min(next_full, term.look_again_at)
+            deadline = min(next_full, leading.look_again_at)
             batches = await inbox.take(deadline)
             scope = Scope.nothing()
             for batch in batches:
-                scope = scope | term.view.fold(batch, term.board)
-            sentence = await term.turn(scope)
+                scope = scope | leading.view.fold(batch, leading.board)
+            sentence = await leading.turn(scope)
             if loop.time() >= next_full:
-                await self._full_turn(term)
+                await self._full_turn(leading)
                 next_full = loop.time() + full_every
-            if sentence or term.braked != self.status.braked:
-                self._say(sentence or _about(term.braked), is_leading=True, braked=term.braked)
+            if sentence or leading.braked != self.status.braked:
+                self._say(
+                    sentence or _about(leading.braked), is_leading=True, braked=leading.braked
+                )
 
-    async def _full_turn(self, term: _Term) -> None:
-        missed = await term.full_turn()
+    async def _full_turn(self, leading: Leading) -> None:
+        missed = await leading.full_turn()
         if missed:
             log.warning("a full turn found what the turns before it had missed: %s", missed)
-        await term.tidy()
+        await leading.tidy()
 
     def _say(
         self, sentence: str, *, is_leading: bool, braked: frozenset[MachineId] = frozenset()
@@ -133,104 +135,6 @@ class Engine:
         log.info("%s", sentence, extra={"action": "turn", "engine": self._name})
         self.status = EngineStatus(
             self._name, is_leading=is_leading, sentence=sentence, braked=braked
-        )
-
-
-class _Term:
-    """What the leader knows and does between two loads of its view."""
-
-    def __init__(
-        self,
-        view: View,
-        committer: Committer,
-        settings: EngineSettings,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self.view = view
-        self.board = Board.of(view.snapshot(), view.usable())
-        self.look_again_at = float("inf")
-        self.braked: frozenset[MachineId] = frozenset()
-        self._committer = committer
-        self._settings = settings
-        self._clock = clock
-        self._lost: frozenset[MachineId] = frozenset()
-
-    async def announce(self, name: str) -> None:
-        event = Event(at=self._clock(), kind="engine.leading", message=f"{name} leads", by="engine")
-        await self._committer.record(self.view, [event])
-
-    async def turn(self, scope: Scope) -> str:
-        """Judge, plan, commit. Returns a sentence about what was done, empty when there was nothing."""
-        events = self._judge()
-        newly_lost = frozenset(MachineId(event.machine) for event in events if event.machine)
-        scope = scope | Scope(machines=newly_lost)
-        if events:
-            await self._committer.record(self.view, events)
-        if not scope:
-            return ""
-        decided = plan(self.view.snapshot(), self.board, scope, lost=self._lost)
-        if not decided:
-            return ""
-        await self._committer.commit(self.view, decided, self._clock())
-        return _sentence(decided)
-
-    async def full_turn(self) -> str:
-        """Look at everything with a board made anew from the view."""
-        self.board = Board.of(self.view.snapshot(), self.view.usable())
-        return await self.turn(Scope.everything())
-
-    async def tidy(self) -> None:
-        """Drop the oldest events and old revisions."""
-        store = self._committer.store
-        events = await store.range(keys.EVENTS, base.prefix_end(keys.EVENTS), keys_only=True)
-        surplus = len(events.kvs) - self._settings.events_kept
-        if surplus > 0:
-            first_kept = events.kvs[surplus].key if surplus < len(events.kvs) else None
-            end = first_kept or base.prefix_end(keys.EVENTS)
-            await store.txn([self._committer.guard], [base.Delete(keys.EVENTS, end)])
-        status = await store.status()
-        oldest = status.revision - self._settings.history_kept
-        if oldest > status.compacted_revision + self._settings.history_kept // 10:
-            await store.compact(oldest)
-
-    def _judge(self) -> list[Event]:
-        now = asyncio.get_running_loop().time()
-        verdict = self._verdict(now)
-        if self.braked and not verdict.braked:
-            # Those that vanished together come back one after the other: the last ones get time for it too.
-            self.view.trusted_since = now
-            verdict = self._verdict(now)
-        after = verdict.look_again_after
-        self.look_again_at = float("inf") if after is None else now + after.total_seconds()
-        events = [
-            Event(
-                at=self._clock(),
-                kind="machine.lost",
-                machine=machine,
-                message=f"no heartbeat for {self._settings.presence.lost_after.total_seconds():.0f} s; "
-                "its units run elsewhere",
-                by="engine",
-            )
-            for machine in sorted(verdict.lost - self._lost)
-        ]
-        if verdict.braked and not self.braked:
-            count = len(verdict.braked)
-            message = f"{count} machines vanished together; nothing is moved until they are fewer"
-            events.append(
-                Event(at=self._clock(), kind="engine.braked", message=message, by="engine")
-            )
-        self.braked = verdict.braked
-        self._lost = verdict.lost
-        return events
-
-    def _verdict(self, now: float) -> presence.Verdict:
-        absent_for = self.view.absent_for(now)
-        return presence.judge(
-            absent_for=absent_for,
-            hosting=self.view.hosting() if absent_for else frozenset(),
-            known_lost=self._lost,
-            trusted_for=timedelta(seconds=now - self.view.trusted_since),
-            settings=self._settings.presence,
         )
 
 
@@ -289,15 +193,3 @@ def _about(braked: frozenset[MachineId]) -> str:
     if not braked:
         return "the machines that had vanished together are back or given up"
     return f"nothing is moved: too many machines vanished together, {len(braked)} of them long ago"
-
-
-def _sentence(decided: Sequence[actions.EngineAction]) -> str:
-    """What a plan did, for the log and `doctor`: `placed 3, took away 1, 2 wait for a machine`."""
-    words = (
-        (actions.Place, "placed {}"),
-        (actions.Unplace, "took away {}"),
-        (actions.Update, "updated {}"),
-        (actions.Wait, "{} wait for a machine"),
-    )
-    counts = ((text, sum(isinstance(action, kind) for action in decided)) for kind, text in words)
-    return ", ".join(text.format(count) for text, count in counts if count)

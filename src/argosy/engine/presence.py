@@ -1,18 +1,28 @@
-"""Pure: which machines are believed to be lost. The one place where silence turns into a decision.
+"""Pure: which machines' silence is believed, and for how long. The one place where silence turns into a decision.
 
-A machine is *suspect* when its presence lease ended, and *lost* when it stayed away for the rest of `lost_after`. Two
-things hold the verdict back: patience after the engine began to lead or got its store back, and the brake when many
-machines vanish together, because then it is far more likely that the network, the store or this engine is at fault.
+A machine is *suspect* when its presence ended, and *lost* when it stayed away for the rest of `lost_after`; its units
+move then, except for those that say otherwise (`MoveAfter=`), earlier or later. Two things hold the verdict back:
+patience after the engine began to lead or got its store back, and the brake when many machines vanish together, because
+then it is far more likely that the network, the store or this engine is at fault.
+
+The times of a unit that must not run twice are here too, since they are the other side of the same coin; they are
+derived in `docs/design/presence.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Set
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from argosy.model.ids import MachineId
+from argosy.model.unit import Requirements, WhenCutOff
 from argosy.settings import PresenceSettings
+
+MARGIN = timedelta(seconds=1)
+"""Between the end of a unit on a machine that is cut off and its start elsewhere."""
+SHORTEST_STOP = timedelta(seconds=3)
+"""What a unit that is stopped by being cut off gets for stopping, at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +30,12 @@ class Verdict:
     """What is believed now."""
 
     lost: frozenset[MachineId]
-    """Machines whose units are to run elsewhere."""
+    """Machines that are given up, as people are told."""
+    silent: Mapping[MachineId, timedelta] = field(default_factory=dict)
+    """Machines whose silence is believed, with the longest of its limits (see `judge`) that it has reached: units that may
+    move after so long, or sooner, are to run elsewhere."""
     braked: frozenset[MachineId] = frozenset()
-    """Machines that would be lost but for the brake; empty when it is off."""
+    """Machines whose silence would be believed but for the brake; empty when it is off."""
     look_again_after: timedelta | None = None
     """When the verdict could change without any event; None when only an event can change it."""
 
@@ -30,32 +43,87 @@ class Verdict:
 def judge(
     *,
     absent_for: Mapping[MachineId, timedelta],
-    hosting: Set[MachineId],
+    hosting: Mapping[MachineId, Collection[timedelta]],
     known_lost: Set[MachineId],
     trusted_for: timedelta,
     settings: PresenceSettings,
+    known_braked: Set[MachineId] = frozenset(),
 ) -> Verdict:
-    """Decide which machines are lost.
+    """Decide whose silence is believed.
 
-    absent_for: for each machine without a presence lease, how long it has been without one.
-    hosting: machines that have units which could move; only these can be lost with any effect, and the brake counts
-        shares of these, so that machines which died long ago and host nothing do not hold it on.
+    absent_for: for each machine without presence, how long it has been without.
+    hosting: machines that have units which could move, with the silences after which these may (`silence_needed`). The
+        brake counts shares of these, so that machines which died long ago and host nothing do not hold it on.
     known_lost: the verdict before; a lost machine stays lost until its presence is back.
     trusted_for: how long this engine has had an unbroken view of the store.
+    known_braked: for whom the brake was on; it stays on for those until this engine can judge for itself.
     """
     still_lost = frozenset(known_lost & absent_for.keys())
-    vanishing = {machine for machine in absent_for if machine in hosting} - still_lost
-    # The lease's own time to live is the first part of the silence.
-    needed = settings.lost_after - settings.suspect_after
-    waits = [needed - absent_for[machine] for machine in vanishing if absent_for[machine] < needed]
-    overdue = frozenset(machine for machine in vanishing if absent_for[machine] >= needed)
-    if overdue and trusted_for < settings.patience:
+    waits: list[timedelta] = []
+    reached: dict[MachineId, timedelta] = {}
+    for machine, absence in absent_for.items():
+        # The presence's own time to live is the first part of the silence.
+        silence = settings.suspect_after + absence
+        if machine in still_lost:
+            silence = max(silence, settings.lost_after)
+        limits = {settings.lost_after, *hosting.get(machine, ())}
+        waits += (limit - silence for limit in limits if limit > silence)
+        passed = [limit for limit in limits if limit <= silence]
+        if passed:
+            reached[machine] = max(passed)
+    fresh = reached.keys() - still_lost
+    braked: frozenset[MachineId] = frozenset()
+    if (fresh or known_braked) and trusted_for < settings.patience:
         waits.append(settings.patience - trusted_for)
-        overdue = frozenset()
-    look_again_after = min(waits) if waits else None
-    if overdue and _is_braked(len(vanishing), len(hosting - still_lost), settings):
-        return Verdict(lost=still_lost, braked=overdue, look_again_after=look_again_after)
-    return Verdict(lost=still_lost | overdue, look_again_after=look_again_after)
+        reached = {machine: reached[machine] for machine in still_lost}
+        fresh = set()
+        braked = frozenset(known_braked & absent_for.keys())
+    vanishing = (absent_for.keys() & hosting.keys()) - still_lost
+    if fresh & vanishing and _is_braked(len(vanishing), len(hosting.keys() - still_lost), settings):
+        braked = frozenset(fresh & vanishing)
+        reached = {machine: limit for machine, limit in reached.items() if machine not in braked}
+    lost = {machine for machine, limit in reached.items() if limit >= settings.lost_after}
+    return Verdict(
+        lost=frozenset(lost),
+        silent=reached,
+        braked=braked,
+        look_again_after=min(waits, default=None),
+    )
+
+
+def silence_needed(needs: Requirements, settings: PresenceSettings) -> timedelta:
+    """How long a machine must have been silent before the unit moves.
+
+    Never less than the presence's own time to live, and for a unit that must not run twice never less than it takes to
+    be certain of its end.
+    """
+    asked = needs.move_after or settings.lost_after
+    least = settings.suspect_after
+    if needs.when_cut_off is WhenCutOff.STOP:
+        least = vouched_for(settings) + 3 * settings.heartbeat_every + MARGIN
+        least = max(least, vouched_for(settings) + 3 * SHORTEST_STOP + MARGIN)
+    return max(asked, least)
+
+
+def stop_within(needs: Requirements, settings: PresenceSettings) -> timedelta | None:
+    """How long after its machine was last heard of a unit has ended for certain; None for one that goes on.
+
+    Two thirds of it are for being heard of again, the last third for stopping (`agent/permit.py`).
+    """
+    if needs.when_cut_off is not WhenCutOff.STOP:
+        return None
+    return silence_needed(needs, settings) - vouched_for(settings) - MARGIN
+
+
+def silence_to_end(stop_within_seconds: float, settings: PresenceSettings) -> timedelta:
+    """The silence after which a unit that its assignment gives so long has ended."""
+    return timedelta(seconds=stop_within_seconds) + vouched_for(settings) + MARGIN
+
+
+def vouched_for(settings: PresenceSettings) -> timedelta:
+    """How much later than the store's own clock for its presence a machine may have been answered by a server: a server
+    answers for two thirds of its lease's life after it asked for the last renewal."""
+    return settings.suspect_after * 2 / 3
 
 
 def _is_braked(vanishing: int, hosting: int, settings: PresenceSettings) -> bool:

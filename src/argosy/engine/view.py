@@ -1,32 +1,41 @@
 """The engine's picture of the cluster, kept up to date by folding store events into it.
 
 The engine reads the store once, when it begins to lead, and then never again: every change arrives through one watch,
-and `fold` says what it touched. Its own records (assignments, explanations) have no other writer, so they are taken
-over when their transaction succeeds and not from the watch; the guard on each of these transactions sees to it that
-nobody else wrote them.
+and `fold` says what it touched. Its own records (assignments, explanations, lost machines, the brake) have no other
+writer, so they are taken over when their transaction succeeds and not from the watch; the guard on each of these
+transactions sees to it that nobody else wrote them. What machines observe is looked at only for the few units that are
+waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from argosy.engine.planner import Scope
-from argosy.model.assignment import Assignment
+from argosy.engine import presence
+from argosy.engine.orders import Orders
+from argosy.engine.planner import EPOCH_BITS, Scope
+from argosy.model.assignment import AssignedUnit, Assignment
+from argosy.model.cluster import Cluster
 from argosy.model.explanation import Explanation
 from argosy.model.ids import MachineId, UnitName
+from argosy.model.lost import Brake, LostMachine
 from argosy.model.machine import Machine
+from argosy.model.moves import MoveOrder
+from argosy.model.observed import Observed, UnitStatus
+from argosy.model.orders import MachineOrders, Scheduling
 from argosy.model.snapshot import Snapshot
-from argosy.model.unit import Unit
+from argosy.model.unit import Unit, WhenCutOff
 from argosy.scheduler.board import Board
+from argosy.settings import PresenceSettings
 from argosy.store import base, codec, keys
 
 FIRST_KEY = keys.ASSIGNMENTS
 LAST_KEY = base.prefix_end(keys.UNITS)
-"""One watch over everything, so that the picture is of one revision. What the engine does not need (texts, observed
-states, events) is skipped by its key."""
+"""One watch over everything, so that the picture is of one revision. What the engine does not need (texts, events, nearly
+all observed states) is skipped by its key."""
 
 
 class View:
@@ -34,6 +43,7 @@ class View:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.revision = 0
+        self.epoch = 1
         self._clock = clock
         self._units: dict[UnitName, Unit] = {}
         self._machines: dict[MachineId, Machine] = {}
@@ -44,6 +54,16 @@ class View:
         self.assignment_revisions: dict[MachineId, int] = {}
         """mod_revision of each assignment, 0 or missing where there is none: what a commit compares."""
         self._pending: dict[UnitName, Explanation] = {}
+        self._said: dict[MachineId, Machine] = {}
+        """The machines as their agents describe them; `_machines` has them as people want them."""
+        self._orders = Orders()
+        self._moves: dict[UnitName, MoveOrder] = {}
+        self._leaving: dict[UnitName, dict[MachineId, AssignedUnit]] = {}
+        self._released: dict[UnitName, dict[MachineId, int]] = {}
+        self._settled: set[UnitName] = set()
+        self.lost: dict[MachineId, LostMachine] = {}
+        self.brake: Brake | None = None
+        self._awaited: frozenset[UnitName] = frozenset()
         self.trusted_since = asyncio.get_running_loop().time()
         """Loop time from which on the view has been unbroken."""
 
@@ -61,15 +81,33 @@ class View:
             found = await store.range(prefix, base.prefix_end(prefix), revision=first.revision)
             return found.kvs
 
+        for kv in await read(keys.CLUSTER):
+            view.epoch = codec.decode(kv.value, Cluster).epoch
+        for kv in await read(keys.ORDERS):
+            orders = codec.decode(kv.value, MachineOrders)
+            view._orders.take(orders.machine, orders, clock())
         for kv in await read(keys.MACHINES):
             machine = codec.decode(kv.value, Machine)
-            view._machines[machine.id] = machine
+            view._said[machine.id] = machine
+            view._machines[machine.id] = view._orders.applied_to(machine)
+        for kv in await read(keys.MOVES):
+            move = codec.decode(kv.value, MoveOrder)
+            view._moves[move.unit] = move
+        for kv in await read(keys.LOST):
+            lost = codec.decode(kv.value, LostMachine)
+            view.lost[lost.machine] = lost
+        for kv in await read(keys.BRAKE):
+            view.brake = codec.decode(kv.value, Brake)
         for kv in await read(keys.PRESENCE):
             view._present.add(MachineId(keys.last_part(kv.key)))
         for kv in await read(keys.ASSIGNMENTS):
-            assignment = codec.decode(kv.value, Assignment)
-            view.assignments[assignment.machine] = assignment
-            view.assignment_revisions[assignment.machine] = kv.mod_revision
+            view._take_assignment(codec.decode(kv.value, Assignment), kv.mod_revision)
+        for name, machines in view._leaving.items():
+            for machine_id in machines:
+                for kv in await read(keys.observed(machine_id, name)):
+                    if keys.last_part(kv.key) != name:
+                        continue
+                    view._note_status(machine_id, name, codec.decode(kv.value, Observed).status)
         for kv in await read(keys.PENDING):
             explanation = codec.decode(kv.value, Explanation)
             view._pending[explanation.unit] = explanation
@@ -87,7 +125,12 @@ class View:
             present=frozenset(self._present),
             absent_since=MappingProxyType(self._absent_since),
             assignments=MappingProxyType(self.assignments),
+            epoch=self.epoch,
             pending=MappingProxyType(self._pending),
+            scheduling=MappingProxyType(self._orders.scheduling),
+            moves=MappingProxyType(self._moves),
+            leaving=MappingProxyType(self._leaving),
+            released=MappingProxyType(self._released),
         )
 
     def fold(self, batch: base.WatchBatch, board: Board) -> Scope:
@@ -107,16 +150,38 @@ class View:
             elif key.startswith(keys.MACHINES):
                 machine_id = MachineId(keys.last_part(key))
                 if is_put:
-                    machine = codec.decode(event.kv.value, Machine)
-                    self._machines[machine_id] = machine
-                    board.add_machine(machine)
-                    board.set_usable(machine_id, machine_id in self._present)
+                    self._said[machine_id] = codec.decode(event.kv.value, Machine)
+                    self._describe(machine_id, board)
                     if machine_id not in self._present:
                         self._note_absent(machine_id)
                 else:
+                    self._said.pop(machine_id, None)
                     self._machines.pop(machine_id, None)
                     board.set_usable(machine_id, False)
                 machines.add(machine_id)
+            elif key.startswith(keys.ORDERS):
+                machine_id = MachineId(keys.last_part(key))
+                orders = codec.decode(event.kv.value, MachineOrders) if is_put else None
+                self._orders.take(machine_id, orders, self._clock())
+                board.set_scheduling(machine_id, self.scheduling_of(machine_id))
+                self._describe(machine_id, board)
+                machines.add(machine_id)
+            elif key.startswith(keys.MOVES):
+                name = UnitName(keys.last_part(key))
+                if is_put:
+                    self._moves[name] = codec.decode(event.kv.value, MoveOrder)
+                else:
+                    self._moves.pop(name, None)
+                units.add(name)
+            elif key.startswith(keys.OBSERVED):
+                name = UnitName(keys.last_part(key))
+                if name in self._leaving or name in self._awaited:
+                    machine_id = MachineId(key.split("/")[1])
+                    status = codec.decode(event.kv.value, Observed).status if is_put else None
+                    self._note_status(machine_id, name, status)
+                    units.add(name)
+            elif key == keys.CLUSTER and is_put:
+                self.epoch = codec.decode(event.kv.value, Cluster).epoch
             elif key.startswith(keys.PRESENCE):
                 machine_id = MachineId(keys.last_part(key))
                 if is_put:
@@ -135,19 +200,21 @@ class View:
     def adopt(
         self,
         *,
-        assignments: Iterable[Assignment],
-        pending: Iterable[Explanation],
-        settled: Iterable[UnitName],
+        assignments: Iterable[Assignment] = (),
+        pending: Iterable[Explanation] = (),
+        settled: Iterable[UnitName] = (),
+        moved: Iterable[UnitName] = (),
         revision: int,
     ) -> None:
         """Take over what a transaction of ours, at `revision`, has written."""
         for assignment in assignments:
-            self.assignments[assignment.machine] = assignment
-            self.assignment_revisions[assignment.machine] = revision
+            self._take_assignment(assignment, revision)
         for explanation in pending:
             self._pending[explanation.unit] = explanation
         for name in settled:
             self._pending.pop(name, None)
+        for name in moved:
+            self._moves.pop(name, None)
 
     def absent_for(self, now: float) -> dict[MachineId, timedelta]:
         """How long each machine has been without presence, by the loop's clock, which never jumps."""
@@ -155,21 +222,145 @@ class View:
             machine: timedelta(seconds=now - since) for machine, since in self._absent_at.items()
         }
 
-    def hosting(self) -> frozenset[MachineId]:
-        """Machines that have a unit which could run elsewhere."""
-        return frozenset(
-            machine
-            for machine, assignment in self.assignments.items()
-            if any(self._could_move(assigned.name) for assigned in assignment.units)
+    def hosting(self, settings: PresenceSettings) -> dict[MachineId, set[timedelta]]:
+        """Machines that have units which could run elsewhere, and after which silences these may."""
+        found: dict[MachineId, set[timedelta]] = {}
+        for machine, assignment in self.assignments.items():
+            limits = {
+                limit
+                for one in assignment.units
+                if (limit := self._silence_needed(one, settings)) is not None
+            }
+            if limits:
+                found[machine] = limits
+        return found
+
+    def _silence_needed(
+        self, assigned: AssignedUnit, settings: PresenceSettings
+    ) -> timedelta | None:
+        if assigned.fence:
+            return presence.silence_to_end(assigned.stop_within_seconds or 0.0, settings)
+        unit = self._units.get(assigned.name)
+        if unit is None or unit.requirements.is_global:
+            return None
+        return presence.silence_needed(unit.requirements, settings)
+
+    @property
+    def has_leaving(self) -> bool:
+        """Whether any unit is waited for to end where it was."""
+        return bool(self._leaving)
+
+    def unfenced_for(self, settings: PresenceSettings) -> timedelta | None:
+        """After a restore: how long units that must not run twice may still run as they did before it. None when that
+        is over, because fences of this epoch were given already, or there was no restore."""
+        if self.epoch <= 1 or any(
+            one.fence >> EPOCH_BITS >= self.epoch
+            for assignment in self.assignments.values()
+            for one in assignment.units
+        ):
+            return None
+        times = [
+            timedelta(seconds=one.stop_within_seconds or 0.0)
+            for assignment in self.assignments.values()
+            for one in assignment.units
+        ]
+        times += (
+            presence.stop_within(unit.requirements, settings) or timedelta()
+            for unit in self._units.values()
+            if unit.requirements.when_cut_off is WhenCutOff.STOP
         )
+        return max(times, default=timedelta()) + presence.MARGIN
+
+    def wait_for(self, names: Collection[UnitName]) -> None:
+        """From now on look at the observed states of these units, and of no others: `settled` tells of them."""
+        self._settled &= self._awaited & set(names)
+        self._awaited = frozenset(names)
+
+    def settled(self, names: Iterable[UnitName]) -> list[UnitName]:
+        """Those of the units that are settled on their machine, or are to be on none."""
+        return [
+            name
+            for name in names
+            if name in self._settled or (name not in self._units and name not in self._leaving)
+        ]
+
+    @property
+    def scheduling(self) -> Mapping[MachineId, Scheduling]:
+        """Machines that people closed."""
+        return self._orders.scheduling
+
+    def is_there(self, machine_id: MachineId) -> bool:
+        return machine_id in self._present and machine_id in self._machines
+
+    def scheduling_of(self, machine_id: MachineId) -> Scheduling:
+        return self._orders.scheduling.get(machine_id, Scheduling.OPEN)
+
+    def pass_time(self, board: Board) -> list[MachineId]:
+        """Look which orders ended by the clock; returns the machines."""
+        machines = self._orders.pass_time(self._clock())
+        for machine_id in machines:
+            board.set_scheduling(machine_id, self.scheduling_of(machine_id))
+        return machines
+
+    def next_end(self) -> timedelta | None:
+        """How long until the next order ends by the clock."""
+        end = self._orders.next_end()
+        return None if end is None else max(end - self._clock(), timedelta())
 
     def usable(self) -> frozenset[MachineId]:
-        """Machines that may be given something."""
+        """Machines that are there."""
         return frozenset(self._present & self._machines.keys())
 
-    def _could_move(self, name: UnitName) -> bool:
-        unit = self._units.get(name)
-        return unit is not None and not unit.requirements.is_global
+    def _describe(self, machine_id: MachineId, board: Board) -> None:
+        """The machine or the orders for it changed."""
+        said = self._said.get(machine_id)
+        if said is None:
+            return
+        machine = self._machines[machine_id] = self._orders.applied_to(said)
+        board.add_machine(machine)
+        board.set_usable(machine_id, machine_id in self._present)
+
+    def _take_assignment(self, assignment: Assignment, revision: int) -> None:
+        machine_id = assignment.machine
+        before = self.assignments.get(machine_id)
+        for one in before.units if before is not None else ():
+            if one.is_leaving:
+                self._forget_leaving(machine_id, one.name)
+        for one in assignment.units:
+            if one.is_leaving:
+                self._leaving.setdefault(one.name, {})[machine_id] = one
+        self.assignments[machine_id] = assignment
+        self.assignment_revisions[machine_id] = revision
+
+    def _forget_leaving(self, machine_id: MachineId, name: UnitName) -> None:
+        machines = self._leaving.get(name, {})
+        machines.pop(machine_id, None)
+        if not machines:
+            self._leaving.pop(name, None)
+            self._released.pop(name, None)
+
+    def _note_status(
+        self, machine_id: MachineId, name: UnitName, status: UnitStatus | None
+    ) -> None:
+        if status is not None and status.released:
+            self._released.setdefault(name, {})[machine_id] = status.released
+        is_settled = (
+            status is not None
+            and status.active.is_settled
+            and status.digest is not None
+            and status.digest == self._version_on(machine_id, name)
+        )
+        if is_settled:
+            self._settled.add(name)
+        else:
+            self._settled.discard(name)
+
+    def _version_on(self, machine_id: MachineId, name: UnitName) -> str | None:
+        assignment = self.assignments.get(machine_id)
+        for one in assignment.units if assignment is not None else ():
+            if one.name == name and not one.is_leaving:
+                return one.version
+        return None
 
     def _note_absent(self, machine_id: MachineId) -> None:
         if machine_id not in self._absent_at:

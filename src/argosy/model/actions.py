@@ -33,12 +33,23 @@ class Unplace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Have the machine end a unit that must not run twice, and say so before it may run elsewhere."""
+
+    unit: UnitName
+    machine: MachineId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
     """The machine keeps the unit; its text, desired state or generation changed."""
 
     unit: UnitName
     machine: MachineId
     reason: str
+    renews_fence: bool = False
+    """It also gets a new fence: the old one is of the time before the cluster was restored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +67,16 @@ class Settle:
     unit: UnitName
 
 
-EngineAction = Place | Unplace | Update | Wait | Settle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """What people asked to be moved has moved, or will not."""
+
+    unit: UnitName
+    refusal: str = ""
+    """Why not; empty when it is done."""
+
+
+EngineAction = Place | Unplace | Release | Update | Wait | Settle | Forget
 
 # --- the agent's ------------------------------------------------------------------------------------------------
 

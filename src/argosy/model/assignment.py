@@ -34,17 +34,25 @@ class AssignedUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Of a unit with `WhenCutOff=stop`: so long after the machine was last heard of, it has ended for certain."""
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether the machine is to end it and to say so (`UnitStatus.released`) before it may run anywhere else. Only
+        units with `WhenCutOff=stop` leave in this way; of others the assignment is simply without them."""
+        return self.fence > 0 and self.desired is DesiredState.INACTIVE
+
+    @property
     def version(self) -> Digest:
-        """What tells apart two ways of running the unit: the text's digest, with variables a digest of both."""
-        if not self.variables:
+        """What tells apart two ways of running the unit: the text's digest, with variables or a fence a digest of all."""
+        if not self.variables and not self.fence:
             return self.digest
-        return _version(self.digest, tuple(sorted(self.variables.items())))
+        return _version(self.digest, tuple(sorted(self.variables.items())), self.fence)
 
 
 @functools.lru_cache(maxsize=10_000)
-def _version(digest: Digest, variables: tuple[tuple[str, str], ...]) -> Digest:
+def _version(digest: Digest, variables: tuple[tuple[str, str], ...], fence: int) -> Digest:
     # Remembered: an agent asks for the versions of all its units each time that it looks at them.
-    return Digest(hashlib.sha256(msgspec.json.encode((digest, variables))).hexdigest())
+    # Without a fence it is what it was before there were fences: nothing is restarted by an upgrade.
+    parts = (digest, variables, fence) if fence else (digest, variables)
+    return Digest(hashlib.sha256(msgspec.json.encode(parts)).hexdigest())
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -58,6 +58,9 @@ class UnitStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether it was started since the machine (or, for plain processes, the runtime directory) came up."""
     text: str = ""
     """The unit's own words (sd_notify STATUS=)."""
+    released: int = 0
+    """Of a unit that its assignment lets go (`AssignedUnit.is_leaving`): the fence under which it ended here. It does not
+    run, and is not started again, under this fence or a lower one."""
     last_lines: tuple[str, ...] = ()
     """The last lines of its output, at most 20, filled in when it fails."""
 

@@ -3,7 +3,8 @@
 The engine keeps one board and changes it as the cluster changes; a simulation makes one with `Board.of`. Rules
 (`filters.py`), scores and plans only read it through its questions, which are answered with sets of bits (`bits.py`).
 
-A machine that is not usable (absent, lost, unknown) hosts what it hosts and gets nothing new. A unit may be put on a
+A machine that is not usable (absent, lost, unknown) or closed by people (cordoned, drained) hosts what it hosts and gets
+nothing new. A unit that leaves a machine (`AssignedUnit.is_leaving`) is on the board no more. A unit may be put on a
 machine that the board does not know yet: the machine is then there, but not usable, until `add_machine`.
 
 Nothing here depends on the order in which machines and units came.
@@ -17,6 +18,7 @@ from itertools import islice
 
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.machine import Machine
+from argosy.model.orders import Scheduling
 from argosy.model.snapshot import Snapshot
 from argosy.model.unit import DesiredState, Requirements, Unit
 from argosy.scheduler.bits import Levels, narrowed, slot_of, slots_of, widened
@@ -48,6 +50,8 @@ class Board:
         self._hosts: dict[MachineId, Host] = {}
         self._by_slot: list[Host] = []
         self._usable = 0
+        self._closed = 0
+        self._scheduling: dict[MachineId, Scheduling] = {}
         self._known = 0
         self._load = Levels()
         self._labels = Labels()
@@ -79,11 +83,20 @@ class Board:
             if machine is not None:
                 board.add_machine(machine)
                 board.set_usable(machine_id, machine_id in usable)
+        for machine_id, scheduling in snapshot.scheduling.items():
+            board.set_scheduling(machine_id, scheduling)
         assignments = [snapshot.assignments[key] for key in sorted(snapshot.assignments)]
         units = snapshot.units
-        board.register(units[a.name] for one in assignments for a in one.units if a.name in units)
+        board.register(
+            units[a.name]
+            for one in assignments
+            for a in one.units
+            if a.name in units and not a.is_leaving
+        )
         for assignment in assignments:
             for assigned in assignment.units:
+                if assigned.is_leaving:
+                    continue
                 unit = units.get(assigned.name)
                 if unit is None:
                     unit = Unit(
@@ -122,7 +135,7 @@ class Board:
             self._leave(host)
 
     def set_usable(self, machine_id: MachineId, usable: bool, /) -> None:
-        """Whether a machine may get units; one that the board does not know never may."""
+        """Whether a machine is there, so that it may get units; one that the board does not know never may."""
         host = self._hosts.get(machine_id)
         if host is None:
             return
@@ -130,6 +143,19 @@ class Board:
             self._usable |= host.bit
         else:
             self._usable &= ~host.bit
+
+    def set_scheduling(self, machine_id: MachineId, scheduling: Scheduling) -> None:
+        """What people say that the machine is there for; kept also for one that the board does not know yet."""
+        if scheduling is Scheduling.OPEN:
+            self._scheduling.pop(machine_id, None)
+        else:
+            self._scheduling[machine_id] = scheduling
+        host = self._hosts.get(machine_id)
+        if host is not None:
+            self._close(host)
+
+    def scheduling(self, machine_id: MachineId) -> Scheduling:
+        return self._scheduling.get(machine_id, Scheduling.OPEN)
 
     def machine(self, machine_id: MachineId) -> Machine | None:
         host = self._hosts.get(machine_id)
@@ -140,6 +166,7 @@ class Board:
         return [host.id for host in self._by_slot]
 
     def is_usable(self, machine_id: MachineId) -> bool:
+        """Whether it is there."""
         return bool(self._usable & self.bit(machine_id))
 
     # --- units --------------------------------------------------------------------------------------------------
@@ -257,7 +284,18 @@ class Board:
 
     @property
     def usable(self) -> int:
+        """Machines that may get units: they are there, and open."""
+        return self._usable & ~self._closed
+
+    @property
+    def there(self) -> int:
+        """Machines that are there."""
         return self._usable
+
+    @property
+    def closed(self) -> int:
+        """Machines that people cordoned or drained."""
+        return self._closed
 
     @property
     def known(self) -> int:
@@ -384,6 +422,7 @@ class Board:
         if slot < len(self._by_slot):
             self._usable = widened(self._usable, slot)
             self._known = widened(self._known, slot)
+            self._closed = widened(self._closed, slot)
             for index in (
                 self._load,
                 self._labels,
@@ -397,6 +436,7 @@ class Board:
         self._by_slot.insert(slot, host)
         self._hosts[machine_id] = host
         self._number(slot)
+        self._close(host)
         self._load.add(host.bit, 0)
         self._memory.set_capacity(machine_id, host.bit, 0)
         self._cpu.set_capacity(machine_id, host.bit, 0)
@@ -412,6 +452,7 @@ class Board:
         del self._hosts[host.id]
         self._usable = narrowed(self._usable, slot)
         self._known = narrowed(self._known, slot)
+        self._closed = narrowed(self._closed, slot)
         for index in (
             self._load,
             self._labels,
@@ -424,6 +465,12 @@ class Board:
             index.narrow(slot)
         self._number(slot)
         self._forget_answers()
+
+    def _close(self, host: Host) -> None:
+        if host.id in self._scheduling:
+            self._closed |= host.bit
+        else:
+            self._closed &= ~host.bit
 
     def _number(self, first: int) -> None:
         for slot in range(first, len(self._by_slot)):

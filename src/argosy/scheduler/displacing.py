@@ -51,14 +51,14 @@ def land(board: Board, unit: Unit, machine_id: MachineId) -> tuple[Displaced, ..
 
 
 def move_away(
-    board: Board, unit: Unit, machine_id: MachineId, *, why: str
+    board: Board, unit: Unit, machine_id: MachineId, *, why: str, to: MachineId | None = None
 ) -> tuple[Displaced, ...] | None:
-    """Move a unit, with its followers, from its machine to the best other one; None when no other can have them."""
+    """Move a unit, with its followers, from its machine to the best other one, or to that one; None when it cannot be."""
     trial = _Trial(board)
     team = _team(board, unit, machine_id)
     for member in team:
         trial.take(member.name, machine_id)
-    moved = _settle(board, trial, team, before=machine_id, why=why)
+    moved = _settle(board, trial, team, before=machine_id, why=why, to=to)
     if moved is None:
         trial.undo()
     return moved
@@ -82,7 +82,13 @@ def _move(
 
 
 def _settle(
-    board: Board, trial: _Trial, team: list[Unit], *, before: MachineId, why: str
+    board: Board,
+    trial: _Trial,
+    team: list[Unit],
+    *,
+    before: MachineId,
+    why: str,
+    to: MachineId | None = None,
 ) -> tuple[Displaced, ...] | None:
     moved: list[Displaced] = []
     waiting = {member.name: member for member in team}
@@ -103,6 +109,8 @@ def _settle(
             moved.append(Displaced(member.name, before, None, words))
             continue
         fit = eligible(board, member) & ~board.bit(before)
+        if to is not None and member is team[0]:
+            fit &= board.bit(to)
         if member.requirements.replaces:
             fit &= ~machines_with_replaced(board, member)
         if not fit:

@@ -133,10 +133,29 @@ class Presence:
     key = "Presence"
 
     def refused(self, board: Board, unit: Unit, among: int) -> int:
-        return among & ~board.usable
+        return among & ~board.there
 
     def grounds(self, board: Board, unit: Unit, refused: int) -> list[Ground]:
         return [Ground(refused, "is absent", "is absent", "are absent")]
+
+
+class Scheduling:
+    """People have not closed the machine. Not a key of the unit file either."""
+
+    key = "Scheduling"
+
+    def refused(self, board: Board, unit: Unit, among: int) -> int:
+        return among & board.closed
+
+    def grounds(self, board: Board, unit: Unit, refused: int) -> list[Ground]:
+        by_state: dict[str, int] = {}
+        for machine_id in board.ids(refused):
+            word = board.scheduling(machine_id).value
+            by_state[word] = by_state.get(word, 0) | board.bit(machine_id)
+        return [
+            Ground(bits, f"is {word}", f"is {word}", f"are {word}")
+            for word, bits in sorted(by_state.items())
+        ]
 
 
 class MachineOf:
@@ -315,6 +334,7 @@ PEERS = MachineOf()
 RULES: tuple[Rule, ...] = (
     *MACHINE_RULES,
     Presence(),
+    Scheduling(),
     PEERS,
     Conflicts(),
     Replaces(),
@@ -324,7 +344,7 @@ RULES: tuple[Rule, ...] = (
     CPU(),
 )
 """In the order in which they are told: what can never fit here first, what may change any moment last."""
-_RULES_WHERE_USABLE = tuple(rule for rule in RULES if not isinstance(rule, Presence))
+_RULES_WHERE_USABLE = tuple(r for r in RULES if not isinstance(r, Presence | Scheduling))
 _RULES_TO_STAY = sorted(_RULES_WHERE_USABLE, key=lambda rule: rule.key == Replaces.key)
 """`Replaces` last: a unit that is replaced stays until it has another place, but not if anything else speaks against it."""
 

@@ -14,6 +14,7 @@ import msgspec
 
 from argosy.model.ids import Digest, MachineId, UnitName
 from argosy.model.machine import Machine
+from argosy.model.orders import Scheduling
 from argosy.model.unit import Condition, Operator, Unit
 from argosy.scheduler import filters
 from argosy.scheduler.amounts import in_bytes, in_cores
@@ -33,6 +34,8 @@ class Change:
     """Units that would be on it."""
     returns: bool = False
     """The machine would be there."""
+    opens: bool = False
+    """People would no longer keep units from it."""
 
 
 def remedy(board: Board, unit: Unit) -> str:
@@ -98,6 +101,7 @@ def _would_fit(board: Board, unit: Unit, machine_id: MachineId, changes: list[Ch
     machine = board.machine(machine_id)
     assert machine is not None
     was_usable = board.is_usable(machine_id)
+    scheduling = board.scheduling(machine_id)
     metadata = dict(machine.metadata)
     taken: list[Unit] = []
     put: list[UnitName] = []
@@ -117,11 +121,14 @@ def _would_fit(board: Board, unit: Unit, machine_id: MachineId, changes: list[Ch
             put.append(name)
         if change.returns:
             board.set_usable(machine_id, True)
+        if change.opens:
+            board.set_scheduling(machine_id, Scheduling.OPEN)
     if metadata != machine.metadata:
         board.add_machine(msgspec.structs.replace(machine, metadata=metadata))
     fits = filters.eligible(board, unit, board.usable & board.bit(machine_id)) != 0
     board.add_machine(machine)
     board.set_usable(machine_id, was_usable)
+    board.set_scheduling(machine_id, scheduling)
     for name in put:
         board.take(name, machine_id)
     for other in taken:
@@ -171,6 +178,11 @@ def _value_that_meets(condition: Condition) -> str | None:
 
 def _return(board: Board, unit: Unit, machine_id: MachineId) -> Change | None:
     return Change(words=f"bring back machine {_called(board, machine_id)}", returns=True)
+
+
+def _open(board: Board, unit: Unit, machine_id: MachineId) -> Change | None:
+    verb = "undrain" if board.scheduling(machine_id) is Scheduling.DRAINED else "uncordon"
+    return Change(words=f"{verb} machine {_called(board, machine_id)}", opens=True)
 
 
 def _bring_targets(board: Board, unit: Unit, machine_id: MachineId) -> Change | None:
@@ -265,6 +277,7 @@ _BY_RULE: dict[str, Callable[[Board, Unit, MachineId], Change | None]] = {
     "MachineID": _nothing,
     "MachineMetadata": _change_metadata,
     "Presence": _return,
+    "Scheduling": _open,
     "MachineOf": _bring_targets,
     "Conflicts": _end_conflicts,
     "Replaces": _end_replacing,
@@ -275,6 +288,7 @@ _BY_RULE: dict[str, Callable[[Board, Unit, MachineId], Change | None]] = {
 }
 _KEYS = [rule.key for rule in filters.RULES]
 _CHEAPEST = (
+    "Scheduling",
     "Presence",
     "MachineMetadata",
     "Memory",

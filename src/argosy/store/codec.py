@@ -14,20 +14,40 @@ from argosy.model.assignment import Assignment
 from argosy.model.cluster import Cluster
 from argosy.model.event import Event
 from argosy.model.explanation import Explanation
+from argosy.model.identity import Identity
+from argosy.model.lost import Brake, LostMachine
 from argosy.model.machine import Machine
+from argosy.model.moves import MoveOrder
 from argosy.model.observed import Observed
+from argosy.model.orders import MachineOrders
+from argosy.model.server import ServerRecord
+from argosy.model.token import Token
 from argosy.model.unit import Unit
 
-T = TypeVar("T", Assignment, Cluster, Event, Explanation, Machine, Observed, Unit)
+T = TypeVar("T", bound=msgspec.Struct)
 
+RECORDS: tuple[type[msgspec.Struct], ...] = (
+    Assignment,
+    Brake,
+    Cluster,
+    Event,
+    Explanation,
+    Identity,
+    LostMachine,
+    Machine,
+    MachineOrders,
+    MoveOrder,
+    Observed,
+    ServerRecord,
+    Token,
+    Unit,
+)
+"""Everything that stands in the store, but for texts; see `keys.py`."""
 _encoder = msgspec.json.Encoder()
-_decoders = {
-    record: msgspec.json.Decoder(record)
-    for record in (Assignment, Cluster, Event, Explanation, Machine, Observed, Unit)
-}
+_decoders = {record: msgspec.json.Decoder(record) for record in RECORDS}
 
 
-def encode(record: Assignment | Cluster | Event | Explanation | Machine | Observed | Unit) -> bytes:
+def encode(record: msgspec.Struct) -> bytes:
     """Deterministic: equal records give equal bytes."""
     return _encoder.encode(record)
 

@@ -16,6 +16,7 @@ tokens/ID                   Token           people, through the API; a server co
 servers/NAME                ServerRecord    that server, under its lease
 lost/ID                     LostMachine     the leading engine
 brake                       Brake           the leading engine
+moves/NAME                  MoveOrder       people, through the API; the leading engine takes it away
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ TOKENS = "tokens/"
 SERVERS = "servers/"
 LOST = "lost/"
 BRAKE = "brake"
+MOVES = "moves/"
 
 
 def text(digest: Digest) -> str:
@@ -97,6 +99,10 @@ def server(name: str) -> str:
 
 def lost(machine_id: MachineId) -> str:
     return LOST + machine_id
+
+
+def move(name: UnitName) -> str:
+    return MOVES + name
 
 
 def last_part(key: str) -> str:

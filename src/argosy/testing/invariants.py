@@ -70,6 +70,9 @@ class Checker:
         self.present: set[MachineId] = set()
         self.assignments: dict[MachineId, Assignment] = {}
         self.pending: set[UnitName] = set()
+        self.lost: dict[MachineId, float] = {}
+        """Machines that were given up, and since when."""
+        self.is_braked = False
         self.observed: dict[MachineId, dict[UnitName, UnitStatus]] = {}
         self.revision = 0
         self.moves: list[tuple[float, UnitName, MachineId]] = []
@@ -120,6 +123,12 @@ class Checker:
                     self.machines.pop(MachineId(name), None)
             elif key.startswith(keys.PRESENCE):
                 self._fold_presence(MachineId(name), is_there=is_put)
+            elif key.startswith(keys.LOST):
+                self.lost.pop(MachineId(name), None)
+                if is_put:
+                    self.lost[MachineId(name)] = running().time()
+            elif key == keys.BRAKE:
+                self.is_braked = is_put
             elif key.startswith(keys.PENDING):
                 (self.pending.add if is_put else self.pending.discard)(UnitName(name))
             elif key.startswith(keys.EVENTS) and is_put:
@@ -175,7 +184,8 @@ class Checker:
         if process is None:
             return
         desired = [key for key in changed if key.startswith((keys.UNITS, keys.TEXTS))]
-        decided = [key for key in changed if key.startswith((keys.ASSIGNMENTS, keys.PENDING))]
+        engines = (keys.ASSIGNMENTS, keys.PENDING, keys.LOST, keys.BRAKE)
+        decided = [key for key in changed if key.startswith(engines)]
         if process.name == PEOPLE:
             self._expect(not decided, "S5", f"people wrote {decided}")
             return
@@ -229,10 +239,15 @@ class Checker:
                 continue
             if not fits(name, unit.requirements, self.machines[machine], kept):
                 text = f"{name} left {self._short(machine)} after {silence:.1f} s of silence"
-                is_lost = silence >= settings.lost_after.total_seconds() - ROUNDING
+                asked = unit.requirements.move_after or settings.lost_after
+                needed = max(asked, settings.suspect_after).total_seconds()
+                is_lost = silence >= needed - ROUNDING
                 self._expect(is_lost, "P2", text)
                 text = f"{name} left {self._short(machine)} {watched:.1f} s after trouble with the store"
-                is_patient = watched >= settings.patience.total_seconds() - ROUNDING
+                # The engine before it may have believed it already.
+                patience = settings.patience.total_seconds() - ROUNDING
+                is_known = self.lost.get(machine, now) < self._trusted_since
+                is_patient = watched >= patience or is_known
                 self._expect(is_patient, "P2", text)
 
     def store_is_back(self, *, after: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from argosy.engine.planner import Scope, apply_plan, plan
+from argosy.engine.planner import Scope, Timing, apply_plan, plan
 from argosy.model.actions import EngineAction, Place, Settle, Unplace, Update, Wait
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.snapshot import Snapshot
@@ -18,7 +18,8 @@ LATER = EPOCH + timedelta(hours=1)
 
 def planned(state: Snapshot, *, lost: tuple[str, ...] = ()) -> list[EngineAction]:
     board = Board.of(state, frozenset(state.present & state.machines.keys()))
-    return plan(state, board, Scope.everything(), lost=frozenset(map(MachineId, lost)))
+    silent = dict.fromkeys(map(MachineId, lost), timedelta(minutes=1))
+    return plan(state, board, Scope.everything(), Timing(silent=silent))
 
 
 def moves(actions: list[EngineAction]) -> set[tuple[str, str, str]]:
@@ -231,7 +232,7 @@ def test_a_unit_that_waited_is_placed_when_there_is_room_and_its_explanation_goe
     stopped = unit("a.service", desired=DesiredState.INACTIVE)
     after = replace(waiting, units={**state.units, stopped.name: stopped})
     board = Board.of(after, frozenset(after.present))
-    actions = plan(after, board, Scope(units=frozenset({stopped.name})), lost=frozenset())
+    actions = plan(after, board, Scope(units=frozenset({stopped.name})))
     assert [type(action) for action in actions] == [Unplace, Place, Settle]
     assert apply_plan(after, actions, LATER).pending == {}
 

@@ -8,8 +8,17 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.engine.presence import Verdict, judge
+from argosy.engine.presence import (
+    MARGIN,
+    SHORTEST_STOP,
+    Verdict,
+    judge,
+    silence_needed,
+    silence_to_end,
+    stop_within,
+)
 from argosy.model.ids import MachineId
+from argosy.model.unit import Requirements, WhenCutOff
 from argosy.settings import PresenceSettings
 
 SETTINGS = PresenceSettings()
@@ -25,13 +34,16 @@ def verdict(
     absent_for: Mapping[MachineId, timedelta],
     *,
     hosting: list[MachineId] = M,
+    limits: Mapping[MachineId, set[timedelta]] | None = None,
+    known_braked: frozenset[MachineId] = frozenset(),
     known_lost: frozenset[MachineId] = frozenset(),
     trusted_for: timedelta = LONG,
 ) -> Verdict:
     return judge(
         absent_for=absent_for,
-        hosting=frozenset(hosting),
+        hosting={machine: {SETTINGS.lost_after} for machine in hosting} | dict(limits or {}),
         known_lost=known_lost,
+        known_braked=known_braked,
         trusted_for=trusted_for,
         settings=SETTINGS,
     )
@@ -56,7 +68,9 @@ def test_a_new_leader_waits_a_full_window_before_it_believes_in_a_loss() -> None
 
 def test_nothing_moves_when_over_a_third_vanish_together() -> None:
     five = {machine: seconds(60) for machine in M[:5]}
-    assert verdict(five) == Verdict(lost=frozenset(), braked=frozenset(five))
+    found = verdict(five)
+    assert found.lost == frozenset()
+    assert found.braked == set(five)
 
 
 def test_a_third_is_not_over_a_third() -> None:
@@ -83,8 +97,64 @@ def test_a_machine_that_is_back_is_not_lost() -> None:
     assert verdict({}, known_lost=frozenset(M[:1])).lost == frozenset()
 
 
-def test_a_machine_that_hosts_nothing_is_never_lost() -> None:
-    assert verdict({M[0]: LONG}, hosting=M[1:]).lost == frozenset()
+def test_a_machine_that_hosts_nothing_is_lost_whatever_the_brake_says_of_others() -> None:
+    silent = dict.fromkeys(M[:8], LONG)
+    found = verdict(silent, hosting=M[1:])
+    assert found.lost == {M[0]}
+    assert found.braked == set(M[1:8])
+
+
+def test_units_that_say_so_may_move_before_their_machine_is_lost_and_after() -> None:
+    limits = {M[0]: {seconds(12), SETTINGS.lost_after, seconds(300)}}
+    early = verdict({M[0]: seconds(3)}, limits=limits)
+    assert early.silent == {M[0]: seconds(12)}
+    assert early.lost == frozenset()
+    assert early.look_again_after == seconds(8)
+    lost = verdict({M[0]: seconds(11)}, limits=limits)
+    assert lost.silent == {M[0]: seconds(20)}
+    assert lost.lost == {M[0]}
+    late = verdict({M[0]: seconds(291)}, limits=limits, known_lost=frozenset(M[:1]))
+    assert late.silent == {M[0]: seconds(300)}
+    assert late.look_again_after is None
+
+
+def test_what_the_engine_before_believed_holds_until_this_one_can_judge() -> None:
+    silent = dict.fromkeys(M[:6], seconds(1))
+    found = verdict(
+        silent,
+        known_lost=frozenset(M[:1]),
+        known_braked=frozenset(M[1:6]),
+        trusted_for=seconds(1),
+    )
+    assert found.lost == {M[0]}
+    assert found.silent == {M[0]: SETTINGS.lost_after}
+    assert found.braked == set(M[1:6])
+
+
+@given(
+    st.one_of(st.none(), st.integers(1, 600).map(seconds)),
+    st.sampled_from(WhenCutOff),
+    st.builds(
+        PresenceSettings,
+        heartbeat_every=st.integers(1, 10).map(seconds),
+        suspect_after=st.integers(3, 60).map(seconds),
+        lost_after=st.integers(5, 120).map(seconds),
+    ),
+)
+def test_a_unit_that_must_not_run_twice_has_ended_before_it_may_move(
+    move_after: timedelta | None, when_cut_off: WhenCutOff, settings: PresenceSettings
+) -> None:
+    needs = Requirements(move_after=move_after, when_cut_off=when_cut_off)
+    needed = silence_needed(needs, settings)
+    within = stop_within(needs, settings)
+    assert needed >= (move_after or settings.lost_after)
+    assert (within is None) is (when_cut_off is WhenCutOff.KEEP)
+    if within is not None:
+        # A server answers for two thirds of its lease's life at most, and an agent counts from when it asked.
+        assert settings.suspect_after * 2 / 3 + within + MARGIN == needed
+        assert within / 3 >= SHORTEST_STOP
+        assert within * 2 / 3 >= settings.heartbeat_every * 2
+        assert silence_to_end(within.total_seconds(), settings) - needed < seconds(0.001)
 
 
 @given(
