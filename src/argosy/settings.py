@@ -1,11 +1,13 @@
 """Every setting, grouped by who needs it, each with its effect, unit and reason.
 
-Frozen records without a loader: who builds a daemon (`daemon/`, the tests) passes each part its own group. The
-defaults are the design's; a test holds them against `docs/reference/settings.md`.
+Frozen records without a loader: `daemon/settings_file.py` reads them from files, where a field is a key and a group a
+table of that name; who builds a daemon passes each part its own group. The defaults are the design's; a test holds
+them against `docs/reference/settings.md`.
 """
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -63,6 +65,8 @@ class AgentSettings:
     """How often the machine is compared with its whole assignment, whatever events came."""
     retry_after: timedelta = timedelta(seconds=2)
     """Pause before something that failed for lack of a server, or that the runtime refused, is tried again."""
+    refused_after: timedelta = timedelta(seconds=30)
+    """Pause before a machine that the servers do not know, or know no more, asks again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +91,88 @@ class EtcdSettings:
     """How long a call waits for an answer from any member. A write that was sent and has none by then is indeterminate."""
     attempt_timeout: timedelta = timedelta(milliseconds=1500)
     """How long a read waits for one member before it asks the next; longer than an election of etcd's leader takes."""
+
+
+class StoreKind(enum.StrEnum):
+    """Where a cluster's records are."""
+
+    SQLITE = "sqlite"
+    """In a file of the one server."""
+    ETCD = "etcd"
+    """In an etcd that several servers share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where a server has the cluster's records."""
+
+    kind: StoreKind = StoreKind.SQLITE
+    """`sqlite` for one server, `etcd` for several."""
+    path: Path | None = None
+    """File of the SQLite store. None: `store.db` in the server's directory."""
+    etcd: EtcdSettings = field(default_factory=EtcdSettings)
+    """Used when `kind` is `etcd`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How `argosy server` runs: the file `/etc/argosy/server.toml`."""
+
+    name: str = ""
+    """What the cluster calls this server; no two have the same. Empty: the host's name."""
+    listen: str = "0.0.0.0:7440"
+    """`ADDRESS:PORT` for agents, people and joins, all over TLS."""
+    addresses: tuple[str, ...] = ()
+    """Addresses and names that others reach this server at; its certificate names them, and agents are told them. Empty:
+    the host's own."""
+    directory: Path = Path("/var/lib/argosy/server")
+    """Private to the server: the cluster's CA, the server's certificate, the SQLite store."""
+    socket: Path = Path("/run/argosy/argosy.sock")
+    """Where people on this host reach the API; whoever can connect is an administrator."""
+    socket_group: str = "argosy"
+    """The group that may connect to the socket, besides root. Where it does not exist only the server's own user may."""
+    metrics_listen: str = ""
+    """`ADDRESS:PORT` for Prometheus, without TLS; empty for none."""
+    certificate_life: timedelta = timedelta(days=90)
+    """How long certificates of machines and servers are valid. Each is renewed between half and four fifths of that."""
+    store: StoreSettings = field(default_factory=StoreSettings)
+    """The group above."""
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    """The group above."""
+
+
+class RuntimeKind(enum.StrEnum):
+    """What runs a machine's units."""
+
+    AUTO = "auto"
+    """systemd where it runs the host, else plain processes."""
+    SYSTEMD = "systemd"
+    PROCESS = "process"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSettings:
+    """How `argosy agent` runs on a machine: the file `/etc/argosy/agent.toml`."""
+
+    servers: tuple[str, ...] = ()
+    """URLs of servers, `https://HOST:7440`. What a server says of where servers are is remembered and comes first."""
+    directory: Path = Path("/var/lib/argosy/agent")
+    """Private to the agent: its certificate, and what it needs to bring units back with no server in reach."""
+    runtime: RuntimeKind = RuntimeKind.AUTO
+    """What runs the units: `systemd`, `process`, or `auto`."""
+    machine_id: str = ""
+    """32 hex digits. Empty: /etc/machine-id, or one that is made and kept in `directory` where the host has none."""
+    address: str = ""
+    """Where other machines reach this one. Empty: the address that it reaches its server from."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """What units ask for with `MachineMetadata=`; people can change it from afar, too."""
+    memory_bytes: int = 0
+    """Memory that units may reserve. 0: all that the host has."""
+    cpu_millis: int = 0
+    """Thousandths of a core that units may reserve. 0: all that the host has."""
+    exec: bool = True
+    """Whether administrators of the cluster may run commands on this machine through its servers."""
+    metrics_listen: str = ""
+    """`ADDRESS:PORT` for Prometheus, without TLS; empty for none."""
+    agent: AgentSettings = field(default_factory=AgentSettings)
+    """The group above."""

@@ -20,9 +20,15 @@ def shown(default: object) -> str:
     match default:
         case timedelta():
             seconds = default.total_seconds()
+            if default.days and not default.seconds:
+                return f"{default.days} d"
             return f"{seconds:g} s" if seconds >= 1 else f"{seconds * 1000:g} ms"
         case float():
             return str(Fraction(default).limit_denominator(100))
+        case "":
+            return "empty"
+        case bool():
+            return "true" if default else "false"
         case _ if dataclasses.is_dataclass(default):
             return "see above"
         case _:
