@@ -22,6 +22,7 @@ ONE_HOME = {
     "google": "argosy.store.etcd",
     "uvicorn": "argosy.api",
     "rich": "argosy.cli",
+    "cryptography": "argosy.pki",
 }
 """Third-party or embedded engines that one part of Argosy alone may know."""
 
