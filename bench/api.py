@@ -26,6 +26,7 @@ from argosy.api.cluster import open_cluster
 from argosy.api.gate import MachineGate
 from argosy.api.server import Server
 from argosy.api.services import Services
+from argosy.api.sessions import Sessions
 from argosy.client import Client, Stream, Submission, WatchItem
 from argosy.model.assignment import AssignedUnit, Assignment
 from argosy.model.ids import MachineId, UnitName
@@ -145,10 +146,12 @@ def serve(path: Path) -> None:
 async def _serve(path: Path) -> None:
     store = MemoryStore()
     await open_cluster(store, clock=now)
-    gate = MachineGate(store, MACHINE, clock=now, lease_ttl_seconds=3600)
+    sessions = Sessions(store, name="bench", clock=now)
+    gate = MachineGate(sessions, MACHINE, holder="bench")
     await gate.register(Machine(id=MACHINE, hostname="bench"))
     server = Server(Services(store=store, clock=now), unix=path)
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sessions.run())
         tasks.create_task(server.run())
         tasks.create_task(_run_what_is_submitted(store, gate))
 

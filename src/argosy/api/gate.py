@@ -3,103 +3,85 @@
 Implements `agent.link.ServerLink` for an agent of the same process; over the network the same object stands behind the
 machine's certificate. The machine's id is given by whoever opens the gate, never by what the agent sends.
 
-Presence is a key under a lease. A report renews the lease, which costs the store no write, so a heartbeat is free; when
-the lease has ended the report says so with Conflict, and the agent registers anew and reports in full.
+That the machine is there is the server's to say (`sessions.py`): an empty report costs the store nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from argosy.api import texts
-from argosy.api.journal import Journal
-from argosy.errors import Conflict, Invalid, LeaseLost, StoreUnavailable, Temporary
+from argosy.api.sessions import Session, Sessions
+from argosy.errors import Invalid, LeaseLost, NotFound, StoreUnavailable
 from argosy.model.assignment import Assignment
 from argosy.model.cluster import Cluster
 from argosy.model.event import Event
 from argosy.model.ids import Digest, MachineId
-from argosy.model.link import Delivery, Report
+from argosy.model.link import Delivery, Registered, Report
 from argosy.model.machine import Machine
 from argosy.model.observed import Observed, UnitStatus
-from argosy.settings import PresenceSettings
 from argosy.store import base, codec, keys
 
-CACHED_TEXT_BYTES = 8 * 1024 * 1024
 REPORT_BYTES = base.MAX_TXN_BYTES - 20_000
 
 
 class MachineGate:
-    """The link of one machine's agent to a store.
+    """The link of one machine's agent to a server.
 
-    lease_ttl_seconds: how long the machine counts as there without a report.
-    holder: tells this machine from another with its id. The same again (after a restart) takes its presence over;
-        None for one that nobody else has.
+    holder: tells this machine from another with its id. The same again (after a restart, or at another server) takes its
+        presence over.
     """
 
-    def __init__(
-        self,
-        store: base.Store,
-        machine_id: MachineId,
-        *,
-        clock: Callable[[], datetime],
-        lease_ttl_seconds: int = int(PresenceSettings().suspect_after.total_seconds()),
-        holder: str | None = None,
-    ) -> None:
-        self._store = store
+    def __init__(self, sessions: Sessions, machine_id: MachineId, *, holder: str) -> None:
+        self._sessions = sessions
+        self._store = sessions.store
         self._machine_id = machine_id
-        self._clock = clock
-        self._lease_ttl_seconds = lease_ttl_seconds
-        self._holder = (holder or secrets.token_hex(8)).encode()
-        """Value of the presence key."""
-        self._journal = Journal(f"{machine_id[:8]}-{secrets.token_hex(3)}")
-        self._lease: base.Lease | None = None
-        self._texts: OrderedDict[Digest, bytes] = OrderedDict()
+        self._holder = holder
+        self._session = ""
+        self._named: frozenset[Digest] = frozenset()
+        """Texts that the machine's assignment names, as it was seen last."""
 
-    async def register(self, machine: Machine) -> None:
+    async def register(self, machine: Machine) -> Registered:
         """Record the machine and that it is there, in one transaction.
 
         Raises Conflict when another live machine has its id, Invalid for a machine that is not this gate's.
         """
         if machine.id != self._machine_id:
             raise Invalid(f"this is the gate of machine {self._machine_id}, not of {machine.id}")
-        old, self._lease = self._lease, None
-        lease = await self._store.grant(self._lease_ttl_seconds)
-        try:
-            await self._write_registration(machine, lease)
-        except base.LeaseNotFound as problem:
-            raise LeaseLost("registering took longer than a machine may be silent") from problem
-        except BaseException:
-            await self._revoke(lease)
-            raise
-        self._lease = lease
-        if old is not None:
-            # Its key has moved to the new lease; what is left is an empty lease.
-            await self._revoke(old)
+        registered = await self._sessions.register(machine, self._holder)
+        self._session = registered.session
+        return registered
 
     async def report(self, report: Report) -> None:
         """Record what the machine runs, and that it is there. A report beyond one transaction is written in several.
 
         Each holds only while this registration is the machine's last one: a server that stood still cannot write an old
-        report over a newer one that came through another server.
-        Raises LeaseLost when the machine is not registered any more: register, then report in full.
+        report over a newer one that came through another server. A report that names no session belongs to the last
+        registration of this gate.
+        Raises LeaseLost when the machine is not registered any more: register, then report in full. Raises
+        StoreUnavailable while this server cannot vouch for the machine.
         """
-        lease = await self._renew()
+        session = self._sessions.heard(self._machine_id, report.session or self._session)
+        self._sessions.vouch(session)
         ops = await self._differences(report) if report.full else _ops(self._machine_id, report)
-        ops += [self._journal.put(event) for event in self._own(report.events)]
-        presence = keys.presence(self._machine_id)
-        still_registered = base.Compare(presence, base.Target.LEASE, "=", lease.id)
+        ops += [self._sessions.journal.put(event) for event in self._own(report.events)]
         for chunk in _chunks(ops):
-            result = await self._store.txn([still_registered], chunk)
-            if not result.succeeded:
-                self._forget(lease)
+            await self._write(session, chunk)
+        # Again, since writing took its time: what is answered now is an answer that counts.
+        self._sessions.vouch(session)
+
+    async def _write(self, session: Session, ops: Sequence[base.Op]) -> None:
+        while True:
+            guard = session.guard()
+            if (await self._store.txn([guard], ops)).succeeded:
+                return
+            if guard == session.guard():
+                self._sessions.forget(session)
                 raise LeaseLost("the machine has registered anew since")
+            # The server put the machine's presence back under a new lease meanwhile: it is the same registration.
 
     @asynccontextmanager
     async def assignments(self) -> AsyncIterator[AsyncIterator[Delivery]]:
@@ -107,7 +89,7 @@ class MachineGate:
 
         What is delivered never goes backwards. The iterator raises Temporary when the stream breaks; call again.
         """
-        cluster = await self._cluster()
+        cluster = await self._sessions.cluster()
         found = await self._store.range(keys.assignment(self._machine_id))
         newest = found.kvs[0] if found.kvs else None
         watch = self._store.watch(
@@ -123,74 +105,15 @@ class MachineGate:
             yield self._deliveries(cluster, newest, batches)
 
     async def text(self, digest: Digest) -> bytes:
-        """The exact text. Raises NotFound."""
-        known = self._texts.get(digest)
-        if known is None:
-            known = self._texts[digest] = await texts.read(self._store, digest)
-        self._texts.move_to_end(digest)
-        while sum(map(len, self._texts.values())) > CACHED_TEXT_BYTES and len(self._texts) > 1:
-            self._texts.popitem(last=False)
-        return known
-
-    async def _write_registration(self, machine: Machine, lease: base.Lease) -> None:
-        presence = await self._store.range(keys.presence(machine.id))
-        known = await self._store.range(keys.machine(machine.id))
-        if presence.kvs and presence.kvs[0].value != self._holder:
-            raise Conflict(
-                f"another live machine has the id {machine.id}",
-                hint="two machines were made from one image? give one a new machine-id",
+        """The exact text, of a unit of this machine. Raises NotFound for any other."""
+        if digest not in self._named:
+            found = await self._store.range(keys.assignment(self._machine_id))
+            self._named = (
+                _named(codec.decode(found.kvs[0].value, Assignment)) if found.kvs else frozenset()
             )
-        guard = (
-            base.unchanged(presence.kvs[0])
-            if presence.kvs
-            else base.absent(keys.presence(machine.id))
-        )
-        now = self._clock()
-        record = machine
-        if machine.registered_at is None:
-            first = codec.decode(known.kvs[0].value, Machine) if known.kvs else None
-            registered_at = first.registered_at if first else now
-            record = msgspec.structs.replace(machine, registered_at=registered_at)
-        ops: list[base.Op] = [base.Put(keys.presence(machine.id), self._holder, lease.id)]
-        if not known.kvs or known.kvs[0].value != codec.encode(record):
-            ops.append(base.Put(keys.machine(machine.id), codec.encode(record)))
-        if not presence.kvs:
-            ops.append(self._journal.put(self._joined(machine, now)))
-        result = await self._store.txn([guard], ops)
-        if not result.succeeded:
-            raise Conflict(f"another machine registered as {machine.id} at the same time")
-
-    def _joined(self, machine: Machine, at: datetime) -> Event:
-        return Event(
-            at=at,
-            kind="machine.joined",
-            machine=machine.id,
-            message=f"{machine.hostname or machine.id} is there",
-            by="agent",
-        )
-
-    async def _renew(self) -> base.Lease:
-        lease = self._lease
-        if lease is None:
-            raise LeaseLost("the machine is not registered")
-        try:
-            await self._store.keep_alive(lease.id)
-        except base.LeaseNotFound as problem:
-            self._forget(lease)
-            raise LeaseLost(
-                "the machine was silent for too long and must register anew"
-            ) from problem
-        return lease
-
-    def _forget(self, lease: base.Lease) -> None:
-        # Unless it registered anew while the store was asked.
-        if self._lease is lease:
-            self._lease = None
-
-    async def _revoke(self, lease: base.Lease) -> None:
-        # A courtesy: an unused lease ends by itself.
-        with suppress(base.LeaseNotFound, Temporary):
-            await self._store.revoke(lease.id)
+        if digest not in self._named:
+            raise NotFound(f"no unit of this machine has the text {digest}")
+        return await self._sessions.texts.read(digest)
 
     async def _differences(self, report: Report) -> list[base.Op]:
         """Between what the store has of this machine and a full report."""
@@ -209,12 +132,6 @@ class MachineGate:
         own = {"machine": self._machine_id, "by": "agent"}
         return [msgspec.structs.replace(event, **own) for event in events]
 
-    async def _cluster(self) -> Cluster:
-        found = await self._store.range(keys.CLUSTER)
-        if not found.kvs:
-            raise StoreUnavailable("the store belongs to no cluster yet")
-        return codec.decode(found.kvs[0].value, Cluster)
-
     async def _deliveries(
         self,
         cluster: Cluster,
@@ -222,13 +139,23 @@ class MachineGate:
         batches: AsyncIterator[base.WatchBatch],
     ) -> AsyncIterator[Delivery]:
         if newest is not None:
-            yield _delivery(cluster, newest)
+            yield self._delivery(cluster, newest)
         latest = _Latest(batches)
         try:
             while True:
-                yield _delivery(cluster, await latest.next())
+                yield self._delivery(cluster, await latest.next())
         finally:
             await latest.close()
+
+    def _delivery(self, cluster: Cluster, kv: base.KeyValue) -> Delivery:
+        assignment = codec.decode(kv.value, Assignment)
+        self._named = _named(assignment)
+        return Delivery(
+            cluster=cluster.id,
+            epoch=cluster.epoch,
+            revision=kv.mod_revision,
+            assignment=assignment,
+        )
 
 
 class _Latest:
@@ -274,13 +201,8 @@ class _Latest:
         self._wake.set()
 
 
-def _delivery(cluster: Cluster, kv: base.KeyValue) -> Delivery:
-    return Delivery(
-        cluster=cluster.id,
-        epoch=cluster.epoch,
-        revision=kv.mod_revision,
-        assignment=codec.decode(kv.value, Assignment),
-    )
+def _named(assignment: Assignment) -> frozenset[Digest]:
+    return frozenset(unit.digest for unit in assignment.units)
 
 
 def _ops(machine: MachineId, report: Report) -> list[base.Op]:

@@ -9,6 +9,7 @@ unused.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from argosy.api.feed import Feed
@@ -18,6 +19,7 @@ from argosy.store import base, keys
 
 log = logging.getLogger(__name__)
 DELETED_AT_ONCE = 100
+CACHED_BYTES = 32 * 1024 * 1024
 
 
 async def read(store: base.Store, digest: Digest) -> bytes:
@@ -26,6 +28,29 @@ async def read(store: base.Store, digest: Digest) -> bytes:
     if not found.kvs:
         raise NotFound(f"there is no text {digest}")
     return found.kvs[0].value
+
+
+class CachedTexts:
+    """Texts that were read lately, up to CACHED_BYTES: many machines ask for the same ones at the same time."""
+
+    def __init__(self, store: base.Store) -> None:
+        self._store = store
+        self._kept: OrderedDict[Digest, bytes] = OrderedDict()
+        self._bytes = 0
+
+    async def read(self, digest: Digest) -> bytes:
+        """Raises NotFound."""
+        if digest not in self._kept:
+            text = await read(self._store, digest)
+            if digest not in self._kept:
+                self._kept[digest] = text
+                self._bytes += len(text)
+        self._kept.move_to_end(digest)
+        text = self._kept[digest]
+        while self._bytes > CACHED_BYTES and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= len(oldest)
+        return text
 
 
 async def read_all(store: base.Store, digests: Iterable[Digest]) -> dict[Digest, bytes]:

@@ -39,6 +39,7 @@ from argosy.api.cluster import open_cluster
 from argosy.api.gate import MachineGate
 from argosy.api.server import Server
 from argosy.api.services import Services
+from argosy.api.sessions import Sessions
 from argosy.engine.engine import Engine
 from argosy.errors import ArgosyError, Invalid
 from argosy.model.ids import MachineId
@@ -113,14 +114,9 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
         await runtime.open()
         stack.push_async_callback(runtime.close)
         engine = Engine(store, name=f"up-{os.getpid()}", clock=now, settings=settings.engine)
-        gate = MachineGate(
-            store,
-            machine.id,
-            clock=now,
-            lease_ttl_seconds=int(settings.engine.presence.suspect_after.total_seconds()),
-            # The store is locked by this process, so whoever registered before is gone.
-            holder="up",
-        )
+        sessions = Sessions(store, name="up", clock=now, settings=settings.engine.presence)
+        # The store is locked by this process, so whoever registered before is gone.
+        gate = MachineGate(sessions, machine.id, holder="up")
         agent = Agent(
             gate,
             runtime,
@@ -143,6 +139,7 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
             server = Server(services, unix=directory / SOCKET, tcp=settings.listen)
             running = [
                 tasks.create_task(engine.run(), name="engine"),
+                tasks.create_task(sessions.run(), name="sessions"),
                 tasks.create_task(agent.run(), name="agent"),
                 tasks.create_task(server.run(), name="api"),
             ]

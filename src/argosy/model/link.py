@@ -33,6 +33,8 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Silence after which its units run elsewhere."""
     servers: tuple[str, ...] = ()
     """Where servers are; empty where the agent needs no address."""
+    session: str = ""
+    """Names this registration; every report says to which one it belongs."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,3 +46,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     events: tuple[Event, ...] = ()
     full: bool = False
     """`changed` is everything: whatever else the servers have of this machine is out of date."""
+    session: str = ""
+    """`Registered.session` of the machine's last registration, set by the link. A server that the machine has left for
+    another and come back to still knows the one before, and must not vouch for it."""

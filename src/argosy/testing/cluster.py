@@ -28,17 +28,20 @@ from argosy.agent.agent import Agent
 from argosy.agent.disk import Disk
 from argosy.agent.link import ServerLink
 from argosy.api.gate import MachineGate
+from argosy.api.sessions import Sessions
 from argosy.engine.engine import Engine
 from argosy.errors import Conflict, NotFound, RuntimeBusy, Temporary
 from argosy.model.cluster import Cluster as ClusterRecord
 from argosy.model.event import Event
 from argosy.model.ids import Digest, MachineId, UnitName
 from argosy.model.machine import Capacity, Machine
+from argosy.model.moves import MoveOrder
 from argosy.model.observed import ActiveState
+from argosy.model.orders import MachineOrders, Scheduling
 from argosy.model.unit import DesiredState, Requirements, Unit
 from argosy.runtime.base import Runtime
 from argosy.settings import AgentSettings, EngineSettings
-from argosy.store import base, codec, keys
+from argosy.store import base, codec, keys, transfer
 from argosy.store.memory import MemoryStore
 from argosy.testing import loop as sim
 from argosy.testing.invariants import PEOPLE, Checker, InvariantBroken
@@ -74,7 +77,7 @@ class Parts:
 
 
 class Server:
-    """One server: an engine and the gates of the agents that speak to it, over one client of the store."""
+    """One server: an engine, and the sessions of the agents that speak to it, over one client of the store."""
 
     def __init__(self, name: str, cluster: Cluster) -> None:
         self.name = name
@@ -83,7 +86,7 @@ class Server:
         self.process.is_dead = True
         self._cluster = cluster
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._gates: dict[MachineId, MachineGate] = {}
+        self._gates: dict[tuple[MachineId, int], MachineGate] = {}
 
     @property
     def is_up(self) -> bool:
@@ -105,10 +108,14 @@ class Server:
             clock=running().wall_clock,
             settings=cluster.engine_settings,
         )
-        self.begin(self._run(), f"engine of {self.process.name}")
-
-    async def _run(self) -> None:
-        await self.engine.run()
+        self.sessions = Sessions(
+            self.client,
+            name=self.name,
+            clock=running().wall_clock,
+            settings=cluster.engine_settings.presence,
+        )
+        self.begin(self.engine.run(), f"engine of {self.process.name}")
+        self.begin(self.sessions.run(), f"sessions of {self.process.name}")
 
     def kill(self) -> None:
         self.process.is_dead = True
@@ -117,16 +124,13 @@ class Server:
             task.cancel()
 
     def gate(self, machine: Machine) -> ServerLink:
-        if machine.id not in self._gates:
-            self._gates[machine.id] = self._cluster.parts.gate(
-                self.client,
-                machine.id,
-                clock=running().wall_clock,
-                lease_ttl_seconds=int(
-                    self._cluster.engine_settings.presence.suspect_after.total_seconds()
-                ),
+        boots = self._cluster.nodes[machine.hostname].machine.boots
+        known = machine.id, boots
+        if known not in self._gates:
+            self._gates[known] = self._cluster.parts.gate(
+                self.sessions, machine.id, holder=f"{machine.id}-{boots}"
             )
-        return self._gates[machine.id]
+        return self._gates[known]
 
     def begin(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         process = self.process
@@ -153,6 +157,8 @@ class Node:
         self.name = machine.record.hostname
         self.lives = 0
         self.is_cut = False
+        self.is_removed = False
+        """Servers do not know it any more."""
         self.process = Process(self.name)
         self.process.is_dead = True
         self._cluster = cluster
@@ -199,6 +205,7 @@ class Node:
             cluster.servers,
             cluster.link_faults,
             is_cut=lambda: self.is_cut,
+            is_refused=lambda: self.is_removed,
             told=lambda delivery: cluster.checker.told(machine, delivery),
         )
         while True:
@@ -264,11 +271,17 @@ class Cluster:
                 metadata=dict(one),
                 capacity=shape.capacity,
             )
-            machine = SimMachine(record, rules=self.rules, witness=self.checker.acted)
+            machine = SimMachine(
+                record,
+                rules=self.rules,
+                witness=self.checker.acted,
+                began=self.checker.began,
+            )
             self.nodes[record.hostname] = Node(machine, self)
         self.servers = [Server(f"s{n}", self) for n in range(1, shape.servers + 1)]
         self._people = FaultyStore(self.store, Process(PEOPLE), StoreFaults(), self.ledger)
         self._tasks: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None]
         self._store_down_since = 0.0
 
     # --- what people do -----------------------------------------------------------------------------------------
@@ -315,6 +328,92 @@ class Cluster:
         known, _ = await self._unit(name)
         await self._people.txn([base.unchanged(known.kvs[0])], [base.Delete(known.kvs[0].key)])
         running().trace.note(f"people: destroy {name}")
+
+    async def order(
+        self,
+        name: str,
+        scheduling: Scheduling,
+        *,
+        lasting: float | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        """Cordon, drain or open a machine, for so many seconds or until further notice, and give it metadata."""
+        machine_id = self.nodes[name].machine.record.id
+        now = running().wall_clock()
+        orders = MachineOrders(
+            machine=machine_id,
+            scheduling=scheduling,
+            until=None if lasting is None else now + timedelta(seconds=lasting),
+            metadata=metadata or {},
+            by=PEOPLE,
+            at=now,
+        )
+        await self._people.txn([], [base.Put(keys.orders(machine_id), codec.encode(orders))])
+        running().trace.note(f"people: {name} is to be {scheduling.value}")
+
+    async def drain(self, name: str) -> None:
+        await self.order(name, Scheduling.DRAINED)
+
+    async def move(self, unit: str, to: str) -> None:
+        """Ask for one unit to go to one machine."""
+        target = self.nodes[to].machine.record.id
+        order = MoveOrder(unit=UnitName(unit), to=target, by=PEOPLE)
+        await self._people.txn([], [base.Put(keys.move(order.unit), codec.encode(order))])
+        running().trace.note(f"people: move {unit} to {to}")
+
+    async def remove_machine(self, name: str) -> None:
+        """Take a machine out of the cluster: servers know it no more, whatever it says."""
+        node = self.nodes[name]
+        machine_id = node.machine.record.id
+        observed = keys.observed_of(machine_id)
+        ops: list[base.Op] = [
+            base.Delete(keys.machine(machine_id)),
+            base.Delete(keys.presence(machine_id)),
+            base.Delete(keys.orders(machine_id)),
+            base.Delete(observed, base.prefix_end(observed)),
+        ]
+        await self._people.txn([], ops)
+        node.is_removed = True
+        running().trace.note(f"people: remove machine {name}")
+
+    async def backup(self) -> transfer.Contents:
+        """What a backup has, taken now."""
+        running().trace.note("people: a backup")
+        return await transfer.read(self.store)
+
+    async def restore(self, contents: transfer.Contents) -> None:
+        """Stop the servers, put a backup into a new store, start them on it."""
+        running().trace.note("people: a restore")
+        epoch = codec.decode((await self.store.range(keys.CLUSTER)).kvs[0].value, ClusterRecord)
+        newest = max(epoch.epoch, contents.cluster.epoch) + 1
+        cluster = msgspec.structs.replace(contents.cluster, epoch=newest)
+        await self._replace_store(contents._replace(cluster=cluster))
+
+    async def migrate(self) -> None:
+        """Move the cluster to another store: servers stand for a moment, agents and units go on."""
+        running().trace.note("people: a migration")
+        for server in self.servers:
+            server.kill()
+        contents = await transfer.read(self.store)
+        epoch = contents.cluster.epoch + 1
+        cluster = msgspec.structs.replace(contents.cluster, epoch=epoch)
+        await self._replace_store(contents._replace(cluster=cluster))
+
+    async def _replace_store(self, contents: transfer.Contents) -> None:
+        for server in self.servers:
+            server.kill()
+        old = self.store
+        self.store = MemoryStore()
+        self._people = FaultyStore(self.store, Process(PEOPLE), StoreFaults(), self.ledger)
+        self.ledger.start_over()
+        self.checker.start_over()
+        self._watching.cancel()
+        await old.close()
+        self._watching = self.begin(self._watch())
+        await asyncio.sleep(0)
+        await transfer.write(self.store, contents)
+        for server in self.servers:
+            server.start()
 
     async def _unit(self, name: str) -> tuple[base.RangeResult, Unit]:
         known = await self._people.range(keys.unit(UnitName(name)))
@@ -388,6 +487,15 @@ class Cluster:
     def resume_server(self, name: str) -> None:
         running().trace.note(f"{name}: goes on")
         running().resume(self.server(name).process)
+
+    def pause_agent(self, name: str) -> None:
+        """Its units go on, and what its runtime waits for."""
+        running().trace.note(f"{name}: the agent stands still")
+        running().pause(self.nodes[name].process)
+
+    def resume_agent(self, name: str) -> None:
+        running().trace.note(f"{name}: the agent goes on")
+        running().resume(self.nodes[name].process)
 
     def jump_clock(self, seconds: float) -> None:
         """Somebody sets every clock on the wall."""
@@ -505,7 +613,10 @@ class Cluster:
         sights = [
             Sight(
                 machine=node.machine,
-                is_seen=node.machine.is_on and node.is_agent_up and not node.is_cut,
+                is_seen=node.machine.is_on
+                and node.is_agent_up
+                and not node.is_cut
+                and not node.is_removed,
             )
             for node in self.nodes.values()
         ]
@@ -529,16 +640,18 @@ class Cluster:
     async def start(self) -> None:
         record = ClusterRecord(id="c" * 32, created_at=running().wall_clock())
         await self.store.txn([], [base.Put(keys.CLUSTER, codec.encode(record))])
-        self.begin(self._watch())
+        self._watching = self.begin(self._watch())
         await asyncio.sleep(0)
         for server in self.servers:
             server.start()
         for node in self.nodes.values():
             node.start_agent()
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something beside the story; it is cancelled when the simulation ends."""
-        self._tasks.append(asyncio.create_task(work))
+        task = asyncio.create_task(work)
+        self._tasks.append(task)
+        return task
 
     async def _watch(self) -> None:
         async with self.store.watch("\x01", "\U0010ffff", start_revision=1) as batches:

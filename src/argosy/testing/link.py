@@ -13,10 +13,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from argosy.agent.link import ServerLink
-from argosy.errors import ServerUnreachable
+from argosy.errors import ServerUnreachable, Unauthenticated
 from argosy.model.ids import Digest
-from argosy.model.link import Delivery, Report
+from argosy.model.link import Delivery, Registered, Report
 from argosy.model.machine import Machine
 from argosy.testing.loop import Process, running
 
@@ -24,6 +26,7 @@ T = TypeVar("T")
 TIMEOUT = 5.0
 """Seconds after which an agent gives up waiting for a server's answer."""
 LOOK_AGAIN = 0.25
+NO_SESSION = "none"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class FaultyLink:
     """`agent.link.ServerLink` for one life of an agent.
 
     told: called with every delivery that is handed to the agent, just before.
+    is_refused: whether servers do not know the machine.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class FaultyLink:
         faults: LinkFaults,
         *,
         is_cut: Callable[[], bool],
+        is_refused: Callable[[], bool] = lambda: False,
         told: Callable[[Delivery], None],
     ) -> None:
         self._machine = machine
@@ -80,19 +85,26 @@ class FaultyLink:
         self._servers = servers
         self._faults = faults
         self._is_cut = is_cut
+        self._is_refused = is_refused
         self._told = told
         self._chance = running().stream(f"link of {process.name}")
         self._seen: list[Delivery] = []
         self._favourite = self._chance.randrange(len(servers))
+        self._session = NO_SESSION
 
-    async def register(self, machine: Machine) -> None:
-        await self._call(lambda gate: gate.register(machine), "register")
+    async def register(self, machine: Machine) -> Registered:
+        # One that gives no answer may have been taken all the same: nothing before it counts any more.
+        self._session = NO_SESSION
+        registered = await self._call(lambda gate: gate.register(machine), "register")
+        self._session = registered.session
+        return registered
 
     async def text(self, digest: Digest) -> bytes:
         return await self._call(lambda gate: gate.text(digest), "text")
 
     async def report(self, report: Report) -> None:
-        await self._call(lambda gate: gate.report(report), "report")
+        own = msgspec.structs.replace(report, session=self._session)
+        await self._call(lambda gate: gate.report(own), "report")
 
     @asynccontextmanager
     async def assignments(self) -> AsyncIterator[AsyncIterator[Delivery]]:
@@ -163,6 +175,8 @@ class FaultyLink:
         if self._is_cut() or self._process.is_dead:
             await asyncio.sleep(self._chance.choice((0.0, TIMEOUT)))
             raise ServerUnreachable("the simulated network is cut")
+        if self._is_refused():
+            raise Unauthenticated("the simulated cluster does not know this machine")
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._chance.uniform(*self._faults.latency))

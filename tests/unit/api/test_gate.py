@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from argosy.api.gate import MachineGate
+from argosy.api.sessions import Sessions
 from argosy.errors import Conflict, Invalid, LeaseLost, NotFound, Temporary
 from argosy.model.assignment import AssignedUnit, Assignment
 from argosy.model.event import Event
@@ -25,8 +26,8 @@ NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 DIGEST = Digest("a" * 64)
 
 
-def gate_on(store: base.Store, *, ttl: int = 9, machine: MachineId = ME) -> MachineGate:
-    return MachineGate(store, machine, clock=lambda: NOW, lease_ttl_seconds=ttl)
+def gate_on(store: base.Store, *, machine: MachineId = ME, holder: str = "boot 1") -> MachineGate:
+    return MachineGate(Sessions(store, name="s1", clock=lambda: NOW), machine, holder=holder)
 
 
 def status(name: str, active: ActiveState = ActiveState.ACTIVE) -> UnitStatus:
@@ -64,8 +65,9 @@ async def test_registering_records_the_machine_and_that_it_is_there(store: Memor
 
 
 async def test_a_machine_keeps_the_time_of_its_first_registration(store: MemoryStore) -> None:
-    times = iter([NOW, NOW + timedelta(days=1)])
-    gate = MachineGate(store, ME, clock=lambda: next(times))
+    times = iter([NOW, NOW, NOW + timedelta(days=1)])
+    sessions = Sessions(store, name="s1", clock=lambda: next(times, NOW))
+    gate = MachineGate(sessions, ME, holder="boot 1")
     await gate.register(Machine(id=ME))
     await gate.register(Machine(id=ME, hostname="renamed"))
     machine = codec.decode((await store.range(keys.machine(ME))).kvs[0].value, Machine)
@@ -81,29 +83,27 @@ async def test_a_gate_registers_its_own_machine_only(store: MemoryStore) -> None
 async def test_a_second_live_machine_with_the_same_id_is_refused(store: MemoryStore) -> None:
     await gate_on(store).register(Machine(id=ME, hostname="first"))
     with pytest.raises(Conflict, match="another live machine"):
-        await gate_on(store).register(Machine(id=ME, hostname="second"))
+        await gate_on(store, holder="boot 2").register(Machine(id=ME, hostname="second"))
     machine = codec.decode((await store.range(keys.machine(ME))).kvs[0].value, Machine)
     assert machine.hostname == "first"
 
 
-async def test_registering_again_moves_presence_to_the_new_lease_and_never_lets_it_go(
-    store: MemoryStore,
-) -> None:
-    gate = gate_on(store)
-    await gate.register(Machine(id=ME))
+async def test_registering_again_never_lets_presence_go(store: MemoryStore) -> None:
     async with store.watch(keys.presence(ME)) as batches:
-        await gate.register(Machine(id=ME))
-        await gate.report(Report())
+        for _ in range(2):
+            gate = gate_on(store)
+            await gate.register(Machine(id=ME))
+            await gate.report(Report())
         await store.txn([], [base.Delete(keys.presence(ME))])
         seen = []
         async for batch in batches:
             seen += [event.kind for event in batch.events]
             if base.EventKind.DELETE in seen:
                 break
-    assert seen == [base.EventKind.PUT, base.EventKind.DELETE]
+    assert seen == [base.EventKind.PUT, base.EventKind.PUT, base.EventKind.DELETE]
 
 
-async def test_an_empty_report_renews_the_lease_and_writes_nothing(store: MemoryStore) -> None:
+async def test_an_empty_report_writes_nothing(store: MemoryStore) -> None:
     gate = gate_on(store)
     await gate.register(Machine(id=ME))
     before = (await store.status()).revision
@@ -111,31 +111,23 @@ async def test_an_empty_report_renews_the_lease_and_writes_nothing(store: Memory
     assert (await store.status()).revision == before
 
 
-async def test_a_machine_that_was_silent_too_long_must_register_anew(store: MemoryStore) -> None:
-    gate = gate_on(store, ttl=1)
-    await gate.register(Machine(id=ME))
-    async with store.watch(keys.presence(ME)) as batches:
-        async with asyncio.timeout(5):
-            gone = await anext(batches)
-    assert gone.events[0].kind is base.EventKind.DELETE
-    with pytest.raises(LeaseLost):
-        await gate.report(Report(changed=(status("web.service"),)))
-    assert await observed(store) == {}
-    await gate.register(Machine(id=ME))
-    await gate.report(Report(changed=(status("web.service"),)))
-    assert list(await observed(store)) == ["web.service"]
-
-
 async def test_a_report_of_before_the_last_registration_writes_nothing(store: MemoryStore) -> None:
-    slow, quick = (
-        MachineGate(store, ME, clock=lambda: NOW, lease_ttl_seconds=9, holder="m1") for _ in "ab"
-    )
+    slow, quick = gate_on(store), gate_on(store)
     await slow.register(Machine(id=ME))
     await quick.register(Machine(id=ME))
     await quick.report(Report(changed=(status("a.service", ActiveState.FAILED),)))
     with pytest.raises(LeaseLost):
         await slow.report(Report(changed=(status("a.service", ActiveState.ACTIVE),)))
     assert (await observed(store))["a.service"].active is ActiveState.FAILED
+
+
+async def test_a_report_that_names_another_registration_is_not_answered(store: MemoryStore) -> None:
+    gate = gate_on(store)
+    first = await gate.register(Machine(id=ME))
+    second = await gate.register(Machine(id=ME))
+    await gate.report(Report(session=second.session))
+    with pytest.raises(LeaseLost):
+        await gate.report(Report(session=first.session))
 
 
 async def test_a_report_writes_what_changed_and_deletes_what_is_gone(store: MemoryStore) -> None:
@@ -231,7 +223,24 @@ async def test_a_store_that_closes_ends_the_assignments_with_a_temporary_error(
 async def test_texts_are_given_as_they_are_and_unknown_ones_not_found(store: MemoryStore) -> None:
     text = b"[Service]\nExecStart=/bin/true \xff\n"
     await store.txn([], [base.Put(keys.text(DIGEST), text)])
+    await assign(store, "web.service")
     gate = gate_on(store)
     assert await gate.text(DIGEST) == text
     with pytest.raises(NotFound):
         await gate.text(Digest("b" * 64))
+
+
+async def test_a_text_that_the_machine_does_not_run_is_none_of_its_business(
+    store: MemoryStore,
+) -> None:
+    await store.txn([], [base.Put(keys.text(DIGEST), b"[Service]\nEnvironment=SECRET=1\n")])
+    gate = gate_on(store)
+    with pytest.raises(NotFound):
+        await gate.text(DIGEST)
+    await assign(store, "web.service")
+    assert b"SECRET" in await gate.text(DIGEST)
+    await store.txn([], [base.Put(keys.assignment(ME), codec.encode(Assignment(machine=ME)))])
+    async with gate.assignments() as deliveries:
+        await anext(deliveries)
+        with pytest.raises(NotFound):
+            await gate.text(DIGEST)

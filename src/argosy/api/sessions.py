@@ -1,0 +1,403 @@
+"""The machines that speak to one server, and how it vouches for them in the store.
+
+One lease stands for the whole server: its own record and the presence of all its machines live under it, and it is
+renewed three times in its life. So a heartbeat costs the store nothing, and a thousand machines at rest cost one renewal
+every few seconds. When the server dies, all of that ends with the lease, unless the machines have moved to another server
+by then: whoever registers a machine last has its presence key, and the key's revision tells reports of before from those of
+after.
+
+A server that acknowledges what a machine says vouches for it: units that must not run twice run on because of that
+(`agent/permit.py`, `docs/design/presence.md`). So it does it only while it is sure of its own lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from argosy import __version__
+from argosy.api.journal import Journal
+from argosy.api.texts import CachedTexts
+from argosy.errors import Conflict, Indeterminate, LeaseLost, StoreUnavailable, Temporary
+from argosy.model.cluster import Cluster
+from argosy.model.event import Event
+from argosy.model.ids import MachineId
+from argosy.model.link import Registered
+from argosy.model.machine import Machine
+from argosy.model.server import ServerRecord
+from argosy.settings import PresenceSettings
+from argosy.store import base, codec, keys
+
+log = logging.getLogger(__name__)
+RENEWALS = 3
+"""How often the lease is renewed in its life."""
+LOOKS = 9
+"""How often, in the time that a machine may be silent, somebody looks which ones are."""
+VOUCHING = 2 / 3
+"""Part of the lease's life, counted from when its last renewal was asked for, in which the server vouches. The engine
+counts on it (`engine/presence.py`)."""
+MACHINES_PER_TXN = base.MAX_TXN_OPS // 2
+"""Two conditions each."""
+GOODBYE_SECONDS = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One machine that registered here."""
+
+    token: str
+    """Names this registration."""
+    machine: MachineId
+    holder: bytes
+    """Value of its presence key: tells the machine from another with its id."""
+    revision: int
+    """Of the presence key's last change: no other registration has happened while it stays the same."""
+    lease: int
+    """Under which its presence was last put."""
+    heard_at: float
+    """Loop time."""
+    is_doubted: bool = False
+    """Whether it was silent for too long already when somebody looked the last time."""
+
+    def guard(self) -> base.Compare:
+        """Holds while this is the machine's last registration."""
+        return base.Compare(keys.presence(self.machine), base.Target.MOD, "=", self.revision)
+
+
+class Sessions:
+    """Run it; machines may register before, but nothing is renewed then.
+
+    name: of this server, unique in the cluster.
+    endpoints: where agents and people reach it; empty where that is in this process.
+    """
+
+    def __init__(
+        self,
+        store: base.Store,
+        *,
+        name: str,
+        clock: Callable[[], datetime],
+        endpoints: Sequence[str] = (),
+        settings: PresenceSettings | None = None,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.settings = settings or PresenceSettings()
+        self.journal = Journal(f"gate-{secrets.token_hex(4)}")
+        self.texts = CachedTexts(store)
+        self._record = ServerRecord(
+            name=name, endpoints=tuple(endpoints), version=__version__, since=clock()
+        )
+        self._silence = self.settings.suspect_after.total_seconds()
+        self._lease: base.Lease | None = None
+        self._asked_at = float("-inf")
+        """When the last renewal was asked for that was granted."""
+        self._granting = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._sessions: dict[MachineId, Session] = {}
+
+    async def run(self) -> None:
+        """Renew and look until cancelled. What stands in the store then, but for the server's own record, is left to
+        run out, so that agents have the time to move to another server.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep(), name="renew the lease of this server")
+                tasks.create_task(self._listen(), name="look which machines are silent")
+        finally:
+            await self._say_goodbye()
+
+    # --- for gates ----------------------------------------------------------------------------------------------
+
+    async def register(self, machine: Machine, holder: str) -> Registered:
+        """Record the machine and that it is there, in one transaction.
+
+        The same holder takes the machine over from whatever server had it. Raises Conflict when another live machine has
+        its id, StoreUnavailable while this server cannot vouch for it.
+        """
+        cluster = await self.cluster()
+        servers = await self.store.range(keys.SERVERS, base.prefix_end(keys.SERVERS))
+        lease = await self._begun()
+        heard_at = self._now()
+        try:
+            revision = await self._write_registration(machine, holder.encode(), lease)
+        except base.LeaseNotFound as problem:
+            self._lost(lease)
+            raise StoreUnavailable(
+                "this server lost its lease just now", hint="try again"
+            ) from problem
+        session = self._sessions[machine.id] = Session(
+            token=secrets.token_hex(8),
+            machine=machine.id,
+            holder=holder.encode(),
+            revision=revision,
+            lease=lease.id,
+            heard_at=heard_at,
+        )
+        self.vouch(session)
+        endpoints = [codec.decode(kv.value, ServerRecord).endpoints for kv in servers.kvs]
+        return Registered(
+            cluster=cluster.id,
+            epoch=cluster.epoch,
+            heartbeat_seconds=self.settings.heartbeat_every.total_seconds(),
+            suspect_seconds=self._silence,
+            lost_seconds=self.settings.lost_after.total_seconds(),
+            servers=tuple(dict.fromkeys(url for urls in endpoints for url in urls)),
+            session=session.token,
+        )
+
+    def heard(self, machine_id: MachineId, token: str) -> Session:
+        """Note that the machine is there.
+
+        token: of its last registration. Raises LeaseLost when that was not here: it has to register, then report in full.
+        """
+        session = self._sessions.get(machine_id)
+        if session is None or session.token != token:
+            raise LeaseLost("the machine is not registered with this server")
+        session.heard_at = self._now()
+        session.is_doubted = False
+        return session
+
+    def vouch(self, session: Session) -> None:
+        """Returns when this server may acknowledge what the machine said: its presence stands in the store, under a
+        lease that was renewed lately. Raises StoreUnavailable if not, LeaseLost when the machine has to register anew.
+        """
+        if self._sessions.get(session.machine) is not session:
+            raise LeaseLost("the machine has registered anew since")
+        is_sure = self._now() - self._asked_at <= self._silence * VOUCHING
+        if self._lease is None or session.lease != self._lease.id or not is_sure:
+            raise StoreUnavailable(
+                "this server cannot vouch for machines now, because its store does not answer",
+                hint="another server may",
+            )
+
+    def forget(self, session: Session) -> None:
+        """The machine is not registered here any more."""
+        if self._sessions.get(session.machine) is session:
+            del self._sessions[session.machine]
+
+    def dismiss(self, machine_id: MachineId) -> None:
+        """Forget the machine: it was removed from the cluster."""
+        self._sessions.pop(machine_id, None)
+
+    async def cluster(self) -> Cluster:
+        """Raises StoreUnavailable when the store has none yet."""
+        found = await self.store.range(keys.CLUSTER)
+        if not found.kvs:
+            raise StoreUnavailable("the store belongs to no cluster yet")
+        return codec.decode(found.kvs[0].value, Cluster)
+
+    async def _write_registration(self, machine: Machine, holder: bytes, lease: base.Lease) -> int:
+        presence = await self.store.range(keys.presence(machine.id))
+        known = await self.store.range(keys.machine(machine.id))
+        if presence.kvs and presence.kvs[0].value != holder:
+            raise Conflict(
+                f"another live machine has the id {machine.id}",
+                hint="two machines were made from one image? give one a new machine-id",
+            )
+        guard = (
+            base.unchanged(presence.kvs[0])
+            if presence.kvs
+            else base.absent(keys.presence(machine.id))
+        )
+        now = self.clock()
+        record = machine
+        if machine.registered_at is None:
+            first = codec.decode(known.kvs[0].value, Machine) if known.kvs else None
+            registered_at = first.registered_at if first else now
+            record = msgspec.structs.replace(machine, registered_at=registered_at)
+        ops: list[base.Op] = [base.Put(keys.presence(machine.id), holder, lease.id)]
+        if not known.kvs or known.kvs[0].value != codec.encode(record):
+            ops.append(base.Put(keys.machine(machine.id), codec.encode(record)))
+        if not presence.kvs:
+            ops.append(self.journal.put(_joined(machine, now)))
+        result = await self.store.txn([guard], ops)
+        if not result.succeeded:
+            raise Conflict(f"another machine registered as {machine.id} at the same time")
+        return result.revision
+
+    # --- the lease ----------------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        was_kept = True
+        while True:
+            due = self._asked_at + self._silence / RENEWALS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - self._now())):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                # A call without an answer must not hold up the next attempt until the lease is over.
+                async with asyncio.timeout(self._silence / RENEWALS):
+                    await self._renew()
+                is_kept, reason = True, ""
+            except TimeoutError:
+                is_kept, reason = False, "the store gives no answer"
+            except Temporary as problem:
+                is_kept, reason = False, problem.message
+            if is_kept is not was_kept:
+                log.warning("vouching for machines again") if is_kept else log.warning(
+                    "cannot renew what vouches for the machines of this server: %s", reason
+                )
+            was_kept = is_kept
+            if not is_kept:
+                await asyncio.sleep(self._silence / LOOKS)
+
+    async def _renew(self) -> None:
+        lease = self._lease
+        if lease is not None:
+            asked_at = self._now()
+            try:
+                await self.store.keep_alive(lease.id)
+            except base.LeaseNotFound:
+                self._lost(lease)
+            else:
+                self._asked_at = max(self._asked_at, asked_at)
+        begun = await self._begun()
+        await self._put_back(begun)
+
+    async def _begun(self) -> base.Lease:
+        """The lease; a new one, with the server's record under it, if there is none or it must be over by now."""
+        async with self._granting:
+            is_over = self._now() - self._asked_at > self._silence
+            if self._lease is not None and not is_over:
+                return self._lease
+            asked_at = self._now()
+            lease = await self.store.grant(int(self._silence))
+            record = base.Put(keys.server(self._record.name), codec.encode(self._record), lease.id)
+            try:
+                await self.store.txn([], [record])
+            except base.LeaseNotFound as problem:
+                raise StoreUnavailable("the store answers too slowly") from problem
+            self._lease, self._asked_at = lease, asked_at
+            self._wake.set()
+            return lease
+
+    def _lost(self, lease: base.Lease) -> None:
+        if self._lease is lease:
+            self._lease = None
+            self._wake.set()
+
+    async def _put_back(self, lease: base.Lease) -> None:
+        """Put the presence of the machines that were heard of lately under the new lease, if nobody else has it by now."""
+        heard_since = self._now() - self._silence
+        left = [
+            session
+            for session in self._sessions.values()
+            if session.lease != lease.id and session.heard_at >= heard_since
+        ]
+        if not left:
+            return
+        there = await self._presences()
+        waiting: list[tuple[Session, base.Compare]] = []
+        for session in left:
+            kv = there.get(session.machine)
+            if kv is None:
+                waiting.append((session, base.absent(keys.presence(session.machine))))
+            elif kv.lease == lease.id:
+                # Put by a call that gave no answer.
+                session.revision, session.lease = kv.mod_revision, lease.id
+            elif kv.mod_revision == session.revision:
+                waiting.append((session, base.unchanged(kv)))
+            else:
+                self.forget(session)
+        for start in range(0, len(waiting), MACHINES_PER_TXN):
+            some = waiting[start : start + MACHINES_PER_TXN]
+            if not await self._put_presences(some, lease):
+                for one in some:
+                    if not await self._put_presences([one], lease):
+                        self.forget(one[0])
+
+    async def _put_presences(
+        self, some: Sequence[tuple[Session, base.Compare]], lease: base.Lease
+    ) -> bool:
+        compares = [guard for _, guard in some]
+        # A machine that was removed meanwhile does not come back.
+        compares += [
+            base.Compare(keys.machine(session.machine), base.Target.VERSION, ">", 0)
+            for session, _ in some
+        ]
+        ops = [
+            base.Put(keys.presence(session.machine), session.holder, lease.id)
+            for session, _ in some
+        ]
+        try:
+            result = await self.store.txn(compares, ops)
+        except base.LeaseNotFound as problem:
+            self._lost(lease)
+            raise StoreUnavailable("the lease ended at once") from problem
+        if result.succeeded:
+            for session, _ in some:
+                session.revision, session.lease = result.revision, lease.id
+        return result.succeeded
+
+    async def _presences(self) -> Mapping[MachineId, base.KeyValue]:
+        found = await self.store.range(keys.PRESENCE, base.prefix_end(keys.PRESENCE))
+        return {MachineId(keys.last_part(kv.key)): kv for kv in found.kvs}
+
+    # --- silence ------------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        while True:
+            await asyncio.sleep(self._silence / LOOKS)
+            silent = self._silent()
+            try:
+                if silent:
+                    await self._let_go(silent)
+            except Temporary as problem:
+                log.info("silent machines keep their presence for now: %s", problem)
+
+    def _silent(self) -> list[Session]:
+        """Machines that were silent for too long both now and when this was asked the last time: a server that stood
+        still itself reads what waits in its sockets in between.
+        """
+        heard_since = self._now() - self._silence
+        silent = [one for one in self._sessions.values() if one.heard_at < heard_since]
+        gone = [one for one in silent if one.is_doubted]
+        for one in silent:
+            one.is_doubted = True
+        return gone
+
+    async def _let_go(self, silent: Iterable[Session]) -> None:
+        there = await self._presences()
+        for session in silent:
+            if not session.is_doubted:
+                continue  # heard of meanwhile
+            kv = there.get(session.machine)
+            if kv is not None and kv.mod_revision == session.revision:
+                log.info("machine %s was silent for too long", session.machine)
+                try:
+                    await self.store.txn([session.guard()], [base.Delete(kv.key)])
+                except Indeterminate:
+                    continue  # looked at again
+            self.forget(session)
+
+    async def _say_goodbye(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        key = keys.server(self._record.name)
+        ours = base.Compare(key, base.Target.LEASE, "=", lease.id)
+        with suppress(Temporary, TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self.store.txn([ours], [base.Delete(key)])
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _joined(machine: Machine, at: datetime) -> Event:
+    return Event(
+        at=at,
+        kind="machine.joined",
+        machine=machine.id,
+        message=f"{machine.hostname or machine.id} is there",
+        by="agent",
+    )
