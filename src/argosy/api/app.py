@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 
 import msgspec
 from starlette import routing as starlette_routing
@@ -15,10 +17,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from argosy.api import openapi, problems
+from argosy.api.access import STRANGER, Access, Peer, Principal, check_loaded, identify, require
 from argosy.api.routes import about, events, logs, machines, states, units, verify, watch, why
 from argosy.api.routing import Route
 from argosy.api.services import Api
-from argosy.errors import ArgosyError
+from argosy.api.streams import Stream
+from argosy.errors import ArgosyError, StoreUnavailable, Unauthenticated
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +62,13 @@ def build_app(api: Api) -> ASGIApp:
 
 def _serve(path: str, api: Api, routes: Mapping[str, Route]) -> starlette_routing.Route:
     async def endpoint(request: Request) -> Response:
+        route = routes[request.method]
         try:
-            return await routes[request.method].serve(api, request)
+            principal = await admit(api, route.needs, request)
+            answer = await route.serve(api.on_behalf_of(principal), request)
+            if isinstance(answer, Stream) and principal is not None:
+                answer.is_for(lambda: _opened(api, principal))
+            return answer
         except ArgosyError as problem:
             return problems.answer(problem)
         except Exception:
@@ -67,6 +76,27 @@ def _serve(path: str, api: Api, routes: Mapping[str, Route]) -> starlette_routin
             return problems.answer(problems.mistake())
 
     return _only(path, endpoint, list(routes))
+
+
+def _opened(api: Api, principal: Principal) -> AbstractContextManager[asyncio.Event]:
+    return api.streams.opened(principal, api.feed.picture, api.services.clock())
+
+
+async def admit(api: Api, access: Access, request: Request) -> Principal | None:
+    """Who makes the request, if it matters and they may. Raises Unauthenticated, NotAllowed, StoreUnavailable."""
+    if access is Access.ANYONE:
+        return None
+    peer: Peer = request.scope.get("extensions", {}).get("argosy", {}).get("peer", STRANGER)
+    authorization = request.headers.get("authorization")
+    now = api.services.clock()
+    try:
+        check_loaded(api.feed.picture)
+        principal = identify(peer, authorization, api.feed.picture, now)
+    except (Unauthenticated, StoreUnavailable):
+        # Nobody is refused because this server has not heard yet of what another one wrote.
+        principal = identify(peer, authorization, await api.feed.catch_up(), now)
+    require(principal, access)
+    return principal
 
 
 def _only(
@@ -104,6 +134,7 @@ class LoopbackNames:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_tcp = bool(scope.get("server")) and scope["server"][1] is not None
+        is_tcp &= scope.get("scheme") != "https"
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
         if is_tcp and not names_loopback(host):
             refused = problems.Refused(

@@ -87,9 +87,7 @@ def _writes(
         after = _changed(before, request, is_running=_is_running(picture, name))
         if after == before:
             continue
-        event = Event(
-            at=at, kind="unit.desired", unit=name, message=_in_words(before, after), by="api"
-        )
+        event = Event(at=at, kind="unit.desired", unit=name, message=_in_words(before, after))
         yield writing.Write(
             name=name,
             seen_revision=picture.unit_revisions[name],

@@ -27,7 +27,7 @@ async def destroy(api: Api, request: DestroyRequest) -> Touched:
                 name=name,
                 seen_revision=picture.unit_revisions[name],
                 unit=None,
-                event=Event(at=now, kind="unit.destroyed", unit=name, by="api"),
+                event=Event(at=now, kind="unit.destroyed", unit=name),
             )
             for name in names
         ]

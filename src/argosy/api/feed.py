@@ -87,6 +87,8 @@ class Feed:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._closed = False
         self.picture = Picture(clock)
+        self.on_access_changed: Callable[[Picture], None] = lambda _: None
+        """Told when somebody may be known who was not, or the other way round."""
 
     async def run(self) -> None:
         """Follow the store until cancelled."""
@@ -106,9 +108,12 @@ class Feed:
             FIRST_KEY, END_KEY, start_revision=picture.revision + 1
         ) as batches:
             self.picture = picture
+            self.on_access_changed(picture)
             self._wake_waiters()
             async for batch in batches:
                 changed = picture.fold(batch)
+                if changed.is_access_changed:
+                    self.on_access_changed(picture)
                 if batch.events and self._subscriptions:
                     told = views.messages(picture, changed)
                     for subscription in tuple(self._subscriptions):

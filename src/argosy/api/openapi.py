@@ -9,6 +9,7 @@ import msgspec
 
 from argosy import __version__
 from argosy.api import schemas, streams
+from argosy.api.access import Access
 from argosy.api.routing import Route
 
 Json = dict[str, Any]
@@ -16,8 +17,23 @@ REF = "#/components/schemas/{name}"
 ALWAYS = (400, 414, 422, 500, 503)
 """What any request can meet."""
 WITH_BODY = (413, 415)
+WITH_ACCESS = (401, 403)
+SCHEMES: Json = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A person's token, `argosy_p_...`, as `argosy token create` shows it. The unix socket needs none: "
+        "who can connect to it is an admin.",
+    },
+    "machine": {
+        "type": "mutualTLS",
+        "description": "The certificate that a machine got when it joined.",
+    },
+}
 MEANINGS: Mapping[int, str] = {
     400: "The request is not HTTP or not JSON.",
+    401: "Nobody is known by the token or certificate, or there is none.",
+    403: "Whoever makes the request may not.",
     404: "A thing that is named is not there.",
     409: "Somebody else was first; read again.",
     413: "The body is too large.",
@@ -54,14 +70,15 @@ def document(routes: Iterable[Route]) -> Json:
         "info": {
             "title": "Argosy",
             "version": __version__,
-            "description": "Units over a fleet of machines. Served on a unix socket, and on loopback TCP on request.",
+            "description": "Units over a fleet of machines. Served on a unix socket, and over TLS to other machines.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
         "components": {
+            "securitySchemes": SCHEMES,
             "schemas": {
                 name: schema for name, schema in sorted(components.items()) if name not in queries
-            }
+            },
         },
     }
 
@@ -84,6 +101,8 @@ def _operation(route: Route, components: Json) -> Json:
         "summary": route.summary,
         "parameters": [*_path_parameters(route), *_query_parameters(route, components)],
         "responses": {str(route.status): _answer(route)},
+        "security": _security(route.needs),
+        "x-argosy-access": route.needs.value,
     }
     if details := route.details:
         operation["description"] = details
@@ -92,12 +111,23 @@ def _operation(route: Route, components: Json) -> Json:
             "required": True,
             "content": {"application/json": {"schema": _ref(route.body)}},
         }
-    for code in sorted({*ALWAYS, *route.errors, *(WITH_BODY if route.body else ())}):
+    met = {*ALWAYS, *route.errors}
+    met |= {*WITH_BODY} if route.body else set()
+    met |= {*WITH_ACCESS} if route.needs is not Access.ANYONE else set()
+    for code in sorted(met):
         operation["responses"][str(code)] = {
             "description": MEANINGS[code],
             "content": {"application/json": {"schema": _ref(schemas.Error)}},
         }
     return operation
+
+
+def _security(access: Access) -> list[Json]:
+    if access is Access.ANYONE:
+        return []
+    if access is Access.MACHINE:
+        return [{"machine": []}]
+    return [{"token": []}, {}]
 
 
 def _path_parameters(route: Route) -> list[Json]:

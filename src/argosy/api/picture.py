@@ -15,9 +15,11 @@ from argosy.model.assignment import AssignedUnit, Assignment
 from argosy.model.cluster import Cluster
 from argosy.model.event import Event
 from argosy.model.explanation import Explanation
+from argosy.model.identity import Identity
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.machine import Machine
 from argosy.model.observed import ActiveState, Observed, UnitStatus
+from argosy.model.token import Token
 from argosy.model.unit import DesiredState, Unit
 from argosy.store import base, codec, keys
 
@@ -34,6 +36,8 @@ _LOADED = (
     keys.ASSIGNMENTS,
     keys.PENDING,
     keys.OBSERVED,
+    keys.IDENTITIES,
+    keys.TOKENS,
 )
 
 
@@ -46,6 +50,8 @@ class Changed:
     states: set[tuple[UnitName, MachineId]] = field(default_factory=set)
     machines: set[MachineId] = field(default_factory=set)
     events: list[tuple[str, Event]] = field(default_factory=list)
+    is_access_changed: bool = False
+    """Whether somebody may be known who was not, or the other way round."""
 
 
 class Picture:
@@ -67,6 +73,9 @@ class Picture:
         self.placements: dict[UnitName, dict[MachineId, AssignedUnit]] = {}
         self.pending: dict[UnitName, Explanation] = {}
         self.statuses: dict[UnitName, dict[MachineId, UnitStatus]] = {}
+        self.identities: dict[MachineId, Identity] = {}
+        self.tokens: dict[str, Token] = {}
+        """By id. Neither these nor the identities are shown to anybody as they are."""
         self._sorted_units: list[UnitName] | None = None
 
     @classmethod
@@ -113,6 +122,13 @@ class Picture:
                 changed.machines.add(MachineId(name))
             elif key.startswith(keys.PRESENCE):
                 self._fold_presence(MachineId(name), is_there, changed)
+            elif key.startswith(keys.IDENTITIES):
+                identity = codec.decode(value, Identity) if is_there else None
+                _keep(self.identities, MachineId(name), identity)
+                changed.is_access_changed = True
+            elif key.startswith(keys.TOKENS):
+                _keep(self.tokens, name, codec.decode(value, Token) if is_there else None)
+                changed.is_access_changed = True
             elif key.startswith(keys.EVENTS) and is_there:
                 changed.events.append((key, codec.decode(value, Event)))
             elif key == keys.CLUSTER:

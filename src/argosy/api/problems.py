@@ -65,6 +65,8 @@ def answer(problem: errors.ArgosyError) -> Response:
     code = code_of(problem)
     if code == 503:
         headers["retry-after"] = "1"
+    if code == 401:
+        headers["www-authenticate"] = "Bearer"
     if code in (400, 408, 413):
         # The rest of the request may still be under way, and nobody wants to read it.
         headers["connection"] = "close"

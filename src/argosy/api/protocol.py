@@ -16,6 +16,7 @@ import msgspec
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from argosy.api import problems
+from argosy.api.access import Peer, peer_of
 from argosy.errors import ArgosyError, StoreUnavailable
 
 REQUEST_SECONDS = 20.0
@@ -39,6 +40,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.app = _with_peer(self.app, peer_of(transport))
         if len(self.connections) > self.max_connections:
             self._refuse(StoreUnavailable("too many connections", hint="close some; try again"))
         else:
@@ -107,3 +109,13 @@ class BoundedProtocol(H11Protocol):
             ):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+
+def _with_peer(app: Any, peer: Peer) -> Any:
+    """The application (ASGI), told with each request who is at the other end of the connection."""
+
+    async def told(scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"] = {"argosy": {"peer": peer}}
+        await app(scope, receive, send)
+
+    return told

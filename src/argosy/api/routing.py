@@ -17,6 +17,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from argosy.api.access import Access
 from argosy.api.problems import Refused
 from argosy.api.services import Api
 from argosy.api.streams import Stream
@@ -32,6 +33,7 @@ Handler = Callable[..., Awaitable[msgspec.Struct | Stream]]
 class Route:
     """One method on one path.
 
+    access: whom it is for; of a GET viewers, of all else deployers, if not said.
     errors: status codes beyond those that any request can meet, for the document.
     """
 
@@ -41,10 +43,15 @@ class Route:
     errors: tuple[int, ...] = ()
     status: int = 200
     max_body_bytes: int = MAX_BODY_BYTES
+    access: Access | None = None
     hints: Mapping[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hints", get_type_hints(self.handler, include_extras=True))
+
+    @property
+    def needs(self) -> Access:
+        return self.access or (Access.VIEWER if self.method == "GET" else Access.DEPLOYER)
 
     @property
     def query(self) -> type[msgspec.Struct] | None:

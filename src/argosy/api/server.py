@@ -38,6 +38,9 @@ class Server:
         Raises StoreRefused when a live server has the socket, Invalid for a bad or taken address or directory.
         """
         self._api = Api(services, Feed(services.store, services.clock), Journal(services.writer))
+        self._api.feed.on_access_changed = lambda picture: self._api.streams.check(
+            picture, services.clock()
+        )
         self._unix_path = unix
         self._sockets: list[socket.socket] = []
         self.endpoints: list[str] = []

@@ -6,11 +6,13 @@ The API finds no singleton and reads no setting by itself.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from argosy.api.access import Principal, Streams
 from argosy.api.feed import Feed
 from argosy.api.journal import Journal
 from argosy.model.ids import MachineId, UnitName
@@ -91,3 +93,14 @@ class Api:
     journal: Journal
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: streams end."""
+    streams: Streams = field(default_factory=Streams)
+    principal: Principal | None = None
+    """Who makes the request at hand; None where nobody has to be known, or there is no request."""
+
+    @property
+    def by(self) -> str:
+        """Whom records and events name as who did it."""
+        return self.principal.name if self.principal else "api"
+
+    def on_behalf_of(self, principal: Principal | None) -> Api:
+        return dataclasses.replace(self, principal=principal)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -25,24 +25,38 @@ class Stream(Response):
         del self.headers["content-length"]
         self._chunks = chunks
         self._first = first
+        self._has_begun = False
+        self._opened: Callable[[], AbstractContextManager[asyncio.Event]] = _for_anybody
+
+    def is_for(self, opened: Callable[[], AbstractContextManager[asyncio.Event]]) -> None:
+        """Let it end when the event is set that is given while it is sent: whoever it is for is not known any more."""
+        self._opened = opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._chunks):
-            tasks = {
-                asyncio.create_task(self._send_all(send), name="send a stream"),
-                asyncio.create_task(_until_gone(receive), name="wait for a client to go"),
-            }
-            try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            with self._opened() as ended:
+                await self._send_until(ended, receive, send)
+
+    async def _send_until(self, ended: asyncio.Event, receive: Receive, send: Send) -> None:
+        tasks = {
+            asyncio.create_task(self._send_all(send), name="send a stream"),
+            asyncio.create_task(_until_gone(receive), name="wait for a client to go"),
+            asyncio.create_task(_until_ended(ended), name="wait for somebody to be turned out"),
+        }
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
             task.result()
+        if ended.is_set() and self._has_begun:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_all(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code}
+        self._has_begun = True
         await send({**start, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self._first, "more_body": True})
         async for chunk in self._chunks:
@@ -60,6 +74,15 @@ class JsonLines(Stream):
     """`application/x-ndjson`: one JSON object a line; an empty line is a sign of life."""
 
     media_type = "application/x-ndjson"
+
+
+@contextmanager
+def _for_anybody() -> Iterator[asyncio.Event]:
+    yield asyncio.Event()
+
+
+async def _until_ended(ended: asyncio.Event) -> None:
+    await ended.wait()
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -153,7 +153,6 @@ def _steps(
             kind="unit.destroyed",
             unit=name,
             message=f"{request.app} has it no more",
-            by="api",
         )
         yield _Step(
             Change(name=name, change="destroyed", diff=None),
@@ -184,9 +183,7 @@ def _create(candidate: Candidate, request: SubmitRequest, now: datetime) -> _Ste
         app=AppName(request.app) if request.app else None,
         submitted_at=now,
     )
-    event = Event(
-        at=now, kind="unit.submitted", unit=unit.name, message=f"wanted {unit.desired}", by="api"
-    )
+    event = Event(at=now, kind="unit.submitted", unit=unit.name, message=f"wanted {unit.desired}")
     return _Step(
         Change(name=unit.name, change="created", diff=None),
         writing.Write(name=unit.name, seen_revision=0, unit=unit, event=event, text=candidate.text),
@@ -230,15 +227,15 @@ def _update(
         after = msgspec.structs.replace(after, submitted_at=now)
         diff = _diff(name, old_text, candidate.text, before.variables, after.variables)
         change = Change(name=name, change="changed", diff=diff)
-        event = Event(at=now, kind="unit.changed", unit=name, message=_size(diff), by="api")
+        event = Event(at=now, kind="unit.changed", unit=name, message=_size(diff))
     elif after.desired is not before.desired:
         change = Change(name=name, change="desired", diff=None)
         words = f"{after.desired}, was {before.desired}"
-        event = Event(at=now, kind="unit.desired", unit=name, message=words, by="api")
+        event = Event(at=now, kind="unit.desired", unit=name, message=words)
     else:
         change = Change(name=name, change="unchanged", diff=None)
         words = f"belongs to app {after.app}"
-        event = Event(at=now, kind="unit.submitted", unit=name, message=words, by="api")
+        event = Event(at=now, kind="unit.submitted", unit=name, message=words)
     write = writing.Write(
         name=name,
         seen_revision=picture.unit_revisions[name],

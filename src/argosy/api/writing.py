@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from argosy.api.journal import Journal
 from argosy.api.services import Api
 from argosy.errors import StaleRevision
@@ -32,6 +34,7 @@ class Write:
     unit: Unit | None
     """None: the record goes."""
     event: Event
+    """Whoever did it is filled in when it is written."""
     text: bytes | None = None
     """The unit's new text, when it has one."""
 
@@ -49,7 +52,7 @@ async def commit(api: Api, writes: Sequence[Write]) -> int:
     were; StoreFull, Indeterminate.
     """
     revision = written = 0
-    for chunk in _chunks(writes, api.journal):
+    for chunk in _chunks(writes, api.journal, api.by):
         result = await api.services.store.txn(chunk.compares, chunk.ops)
         if not result.succeeded:
             raise _stale(written, len(writes))
@@ -91,13 +94,13 @@ class _Chunk:
         return True
 
 
-def _chunks(writes: Sequence[Write], journal: Journal) -> Iterator[_Chunk]:
+def _chunks(writes: Sequence[Write], journal: Journal, by: str) -> Iterator[_Chunk]:
     chunk = _Chunk()
     for write in writes:
         key = keys.unit(write.name)
         compare = base.Compare(key, base.Target.MOD, "=", write.seen_revision)
         record = base.Delete(key) if write.unit is None else base.Put(key, codec.encode(write.unit))
-        ops = [record, journal.put(write.event)]
+        ops = [record, journal.put(msgspec.structs.replace(write.event, by=by))]
         text = None
         if write.unit is not None and write.text is not None:
             text = base.Put(keys.text(write.unit.digest), write.text)

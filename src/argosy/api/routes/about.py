@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argosy import __version__
+from argosy.api.access import Access
 from argosy.api.routing import Route
 from argosy.api.schemas import EngineView, Status, Stopping, StopRequest, StoreView, Version
 from argosy.api.services import Api
@@ -58,7 +59,14 @@ async def stop_cluster(api: Api, body: StopRequest) -> Stopping:
 
 
 ROUTES = (
-    Route(method="GET", path="/v1/version", handler=version),
+    Route(method="GET", path="/v1/version", handler=version, access=Access.ANYONE),
     Route(method="GET", path="/v1/status", handler=status),
-    Route(method="POST", path="/v1/stop-cluster", handler=stop_cluster, status=202, errors=(501,)),
+    Route(
+        method="POST",
+        path="/v1/stop-cluster",
+        handler=stop_cluster,
+        status=202,
+        errors=(501,),
+        access=Access.ADMIN,
+    ),
 )

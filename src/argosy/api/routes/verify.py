@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argosy.api import candidates
+from argosy.api.access import Access
 from argosy.api.routes.units import MAX_SUBMIT_BYTES
 from argosy.api.routing import Route
 from argosy.api.schemas import Diagnostics, VerifyRequest
@@ -19,4 +20,12 @@ async def verify(api: Api, body: VerifyRequest) -> Diagnostics:
     )
 
 
-ROUTES = (Route(method="POST", path="/v1/verify", handler=verify, max_body_bytes=MAX_SUBMIT_BYTES),)
+ROUTES = (
+    Route(
+        method="POST",
+        path="/v1/verify",
+        handler=verify,
+        max_body_bytes=MAX_SUBMIT_BYTES,
+        access=Access.VIEWER,
+    ),
+)
