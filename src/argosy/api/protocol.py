@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import resource
 from typing import Any
 
 import h11
@@ -22,8 +23,9 @@ from argosy.errors import ArgosyError, StoreUnavailable
 REQUEST_SECONDS = 20.0
 STALLED_SECONDS = 30.0
 MAX_HEAD_BYTES = 128 * 1024
-MAX_CONNECTIONS = 500
-"""Each is an open file; a process may have 1024 of them by default, and the store and the units' output need some."""
+OTHER_FILES = 500
+"""Open files that are no connections: the store's, and pipes of units where they run in this process."""
+FEWEST_CONNECTIONS = 100
 
 
 class BoundedProtocol(H11Protocol):
@@ -31,7 +33,8 @@ class BoundedProtocol(H11Protocol):
 
     request_seconds = REQUEST_SECONDS
     stalled_seconds = STALLED_SECONDS
-    max_connections = MAX_CONNECTIONS
+    max_connections: int | None = None
+    """None: as many as open files allow."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,7 +44,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app = _with_peer(self.app, peer_of(transport))
-        if len(self.connections) > self.max_connections:
+        if len(self.connections) > (self.max_connections or connections_possible()):
             self._refuse(StoreUnavailable("too many connections", hint="close some; try again"))
         else:
             self._expect_request()
@@ -109,6 +112,14 @@ class BoundedProtocol(H11Protocol):
             ):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+
+def connections_possible() -> int:
+    """How many there may be: each is an open file, of which a process has 1024 unless its unit says otherwise."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        soft = 1_000_000
+    return max(soft - OTHER_FILES, FEWEST_CONNECTIONS)
 
 
 def _with_peer(app: Any, peer: Peer) -> Any:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +23,7 @@ from argosy.api.app import build_app
 from argosy.api.feed import Feed
 from argosy.api.journal import Journal
 from argosy.api.services import Api, Services
+from argosy.pki.certificates import HANDSHAKE_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +31,38 @@ GRACE_SECONDS = 3.0
 """How long a request that is being answered may take once the server stops."""
 
 
+KEEP_ALIVE_SECONDS = 30
+"""How long a connection may wait for its next request; an agent has one every few seconds."""
+TLS_GOODBYE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsPort:
+    """Where other machines and people elsewhere reach the server."""
+
+    listen: str
+    """`ADDRESS:PORT`, or `:PORT` for all addresses."""
+    context: ssl.SSLContext
+    """`pki.certificates.server_context`; its certificate may be reloaded while the server runs."""
+
+
 class Server:
     """A server that listens. `run` it to have it answer; until then, connections wait."""
 
-    def __init__(self, services: Services, *, unix: Path | None, tcp: str = "") -> None:
+    def __init__(
+        self,
+        services: Services,
+        *,
+        unix: Path | None,
+        unix_group: int | None = None,
+        tcp: str = "",
+        tls: TlsPort | None = None,
+    ) -> None:
         """Take the sockets.
 
-        unix: path of the socket for this user. tcp: `ADDRESS:PORT` on loopback; empty for none.
+        unix: path of the socket for this user, and for the group with the id `unix_group` if there is one: whoever can
+            connect to it is an admin.
+        tcp: `ADDRESS:PORT` on loopback, where everybody on this host is an admin; empty for none.
         Raises StoreRefused when a live server has the socket, Invalid for a bad or taken address or directory.
         """
         self._api = Api(services, Feed(services.store, services.clock), Journal(services.writer))
@@ -46,14 +74,21 @@ class Server:
         self.endpoints: list[str] = []
         """Where it answers, as a client is told."""
         self._unix_identity: tuple[int, int] | None = None
+        self._tls: socket.socket | None = None
+        self._tls_context: ssl.SSLContext | None = None
         try:
             if unix is not None:
-                self._sockets.append(sockets.listen_unix(unix))
+                self._sockets.append(sockets.listen_unix(unix, group=unix_group))
                 self._unix_identity = sockets.identity(unix)
                 self.endpoints.append(f"unix://{quote(str(unix.absolute()))}")
             if tcp:
                 self._sockets.append(sockets.listen_tcp(tcp))
-                self.endpoints.append(_url(self._sockets[-1]))
+                self.endpoints.append(_url(self._sockets[-1], "http"))
+            if tls:
+                self._tls = sockets.listen_tls(tls.listen)
+                self._sockets.append(self._tls)
+                self._tls_context = tls.context
+                self.endpoints.append(_url(self._tls, "https"))
         except BaseException:
             self.close()
             raise
@@ -72,6 +107,7 @@ class Server:
             interface="asgi3",
             log_config=None,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             h11_max_incomplete_event_size=protocol.MAX_HEAD_BYTES,
         )
         config.load()
@@ -84,9 +120,19 @@ class Server:
         listeners: list[asyncio.Server] = []
         try:
             for sock in self._sockets:
-                is_unix = sock.family == socket.AF_UNIX
-                listen = loop.create_unix_server if is_unix else loop.create_server
-                listeners.append(await listen(connect, sock=sock))
+                if sock is self._tls:
+                    listener = await loop.create_server(
+                        connect,
+                        sock=sock,
+                        ssl=self._tls_context,
+                        ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                        ssl_shutdown_timeout=TLS_GOODBYE_SECONDS,
+                    )
+                elif sock.family == socket.AF_UNIX:
+                    listener = await loop.create_unix_server(connect, sock=sock)
+                else:
+                    listener = await loop.create_server(connect, sock=sock)
+                listeners.append(listener)
             await feed
         finally:
             for listener in listeners:
@@ -125,6 +171,6 @@ class Server:
         await asyncio.sleep(0)
 
 
-def _url(sock: socket.socket) -> str:
+def _url(sock: socket.socket, scheme: str) -> str:
     host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

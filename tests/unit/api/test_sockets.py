@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from pathlib import Path
 
 import pytest
 
-from argosy.api.sockets import listen_tcp, listen_unix, parse_listen
+from argosy.api.sockets import listen_tcp, listen_tls, listen_unix, parse_listen
 from argosy.client import Client, Endpoint, state_dir
 from argosy.errors import Invalid
 
@@ -117,3 +118,34 @@ def test_what_is_no_endpoint_is_refused_with_the_two_forms(text: str) -> None:
 @pytest.mark.parametrize("text", ["unix:///a%20b", "http://127.0.0.1:80", "http://[::1]:80"])
 def test_an_endpoint_reads_as_it_was_written(text: str) -> None:
     assert str(Endpoint.parse(text)) == text
+
+
+def test_a_socket_for_a_group_is_for_that_group_and_nobody_else(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    path = directory / "argosy.sock"
+    with listen_unix(path, group=os.getgid()):
+        found = path.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getgid())
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o755
+
+
+def test_a_directory_that_others_can_write_to_is_refused_for_a_shared_socket(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(Invalid, match="others can write"):
+        listen_unix(tmp_path / "argosy.sock", group=0)
+
+
+@pytest.mark.parametrize(
+    ("listen", "host"), [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "0.0.0.0"), ("[::1]:0", "::1")]
+)
+def test_tls_is_spoken_on_any_address(listen: str, host: str) -> None:
+    with listen_tls(listen) as sock:
+        assert sock.getsockname()[0] == host
+
+
+def test_without_an_address_it_is_all_of_them_in_both_versions_of_ip() -> None:
+    with listen_tls(":0") as sock:
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, sock.getsockname()[1]), timeout=5).close()
