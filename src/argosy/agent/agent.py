@@ -4,30 +4,43 @@ Three tasks that share little. `_follow` takes newer assignments from the server
 acts, on every assignment, every change that the runtime tells of and a slow tick; `_report` tells the servers, at least
 once per heartbeat. Only `_act` needs no server: with the assignment and the texts on the disk it runs on its own.
 
-An agent that ends, by whatever way, stops nothing.
+An agent that ends, by whatever way, stops nothing; but units that must not run twice end by themselves when no agent has
+been answered for too long (`permit.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import ChainMap
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from argosy.agent import containers
 from argosy.agent.disk import Disk
 from argosy.agent.link import ServerLink
-from argosy.agent.planner import Started, plan
+from argosy.agent.permit import Permit, stopping_seconds
+from argosy.agent.planner import Started, has_processes, plan
 from argosy.agent.reporter import Reporter
-from argosy.errors import ArgosyError, Invalid, NotFound, RuntimeBusy, RuntimeRefused, Temporary
+from argosy.errors import (
+    ArgosyError,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    RuntimeBusy,
+    RuntimeRefused,
+    Temporary,
+    Unauthenticated,
+)
 from argosy.model import actions
-from argosy.model.assignment import AssignedUnit
+from argosy.model.assignment import EPOCH_BITS, AssignedUnit
 from argosy.model.ids import Digest, UnitName
-from argosy.model.link import Delivery
+from argosy.model.link import Delivery, Registered
 from argosy.model.machine import Machine
-from argosy.model.observed import ActiveState
+from argosy.model.observed import ActiveState, LoadState, UnitStatus
 from argosy.model.unit import DesiredState
 from argosy.runtime.base import JobResult, RunnableUnit, Runtime
 from argosy.settings import AgentSettings
@@ -59,7 +72,16 @@ class Agent:
         self._find_engine = find_engine
         self._machine = machine
         self._settings = settings or AgentSettings()
-        self._reporter = Reporter(link, runtime, machine, clock=clock, settings=self._settings)
+        self._permit = Permit()
+        self._reporter = Reporter(
+            link,
+            self._statuses,
+            machine,
+            clock=clock,
+            settings=self._settings,
+            registered=self._on_registered,
+            answered=self._on_answered,
+        )
         self._delivery, self._started = disk.load()
         self._assigned: dict[UnitName, AssignedUnit] = {}
         """The units of the assignment, by name."""
@@ -75,6 +97,9 @@ class Agent:
         self._asked: dict[UnitName, Started] = {}
         """Starts asked for in this life of the agent: each once, however long the runtime takes to show it."""
         self._jobs: set[asyncio.Task[None]] = set()
+        self._stream: asyncio.Timeout | None = None
+        """Around the stream of assignments: its end is moved to now when the assignment has to be read anew."""
+        self._asked_at = 0.0
         self._saving: asyncio.TimerHandle | None = None
         """A write of what was started that is to come."""
 
@@ -98,12 +123,27 @@ class Agent:
     async def _follow(self) -> None:
         while True:
             try:
-                async with self._link.assignments() as deliveries:
-                    async for delivery in deliveries:
-                        self._accept(delivery)
-            except Temporary as problem:
+                async with asyncio.timeout(None) as self._stream:
+                    await self._read_stream()
+                continue
+            except TimeoutError:
+                continue
+            except (Temporary, Unauthenticated, NotAllowed) as problem:
                 log.info("no server to follow: %s", problem)
             await asyncio.sleep(self._settings.retry_after.total_seconds())
+
+    async def _read_stream(self) -> None:
+        """Returns when what it reads has to be asked for anew."""
+        asked_at = self._asked_at = asyncio.get_running_loop().time()
+        async with self._link.assignments() as deliveries:
+            async for delivery in deliveries:
+                self._accept(delivery)
+                held = self._delivery
+                if held is not None and _rank(delivery) >= _rank(held):
+                    self._permit.read(delivery, asked_at=asked_at)
+                    self._touch(self._single())
+                if self._permit.is_outdated(asked_at):
+                    return
 
     def _accept(self, delivery: Delivery) -> None:
         """Take an assignment if it is this machine's and newer than the one held: it never goes backwards."""
@@ -115,7 +155,7 @@ class Agent:
             if delivery.cluster != held.cluster:
                 log.error("an assignment of another cluster (%s) was sent here", delivery.cluster)
                 return
-            if (delivery.epoch, delivery.revision) <= (held.epoch, held.revision):
+            if _rank(delivery) <= _rank(held):
                 return
         try:
             self._disk.save_assignment(delivery)
@@ -127,16 +167,80 @@ class Agent:
         self._not_before.clear()
         before = self._assigned
         self._take_over()
-        self._touch(
+        changed = [
             name
             for name in before.keys() | self._assigned.keys()
             if before.get(name) != self._assigned.get(name)
-        )
+        ]
+        self._touch(changed)
+        # Those that are to be let go and are not here are told of at once, and forgotten when they are let go.
+        leaving = {n for held in (before, self._assigned) for n in changed if _is_leaving(held, n)}
+        self._reporter.note(leaving)
 
     def _take_over(self) -> None:
         assert self._delivery is not None
         self._assigned = {unit.name: unit for unit in self._delivery.assignment.units}
+        self._permit.take_units(self._assigned.values())
         self._forget_starts()
+
+    # --- units that must not run twice --------------------------------------------------------------------------
+
+    def _single(self) -> list[UnitName]:
+        """The assigned units that are stopped when this machine is cut off."""
+        return [u.name for u in self._assigned.values() if u.stop_within_seconds is not None]
+
+    async def _on_registered(self, answer: Registered, sent_at: float) -> None:
+        now = asyncio.get_running_loop().time()
+        self._permit.registered(answer, sent_at=sent_at, now=now)
+        await self._let_run_on()
+
+    async def _on_answered(self, sent_at: float) -> None:
+        self._permit.answered(sent_at=sent_at, now=asyncio.get_running_loop().time())
+        await self._let_run_on()
+
+    async def _let_run_on(self) -> None:
+        """Units that run have more time now. Reads the assignment anew when that may be out of date by now."""
+        if self._stream is not None and self._permit.is_outdated(self._asked_at):
+            with suppress(RuntimeError):  # it has ended by itself
+                self._stream.reschedule(asyncio.get_running_loop().time())
+        statuses = self._runtime.statuses()
+        running = [n for n in self._single() if n in statuses and has_processes(statuses[n])]
+        try:
+            await self._arm(running)
+        except (RuntimeBusy, RuntimeRefused, OSError) as problem:
+            log.warning("units that must not run twice cannot be given more time: %s", problem)
+
+    async def _arm(self, names: Iterable[UnitName]) -> None:
+        """Have units end when nobody answers for too long."""
+        held, now = self._delivery, asyncio.get_running_loop().time()
+        by_time: dict[float, list[UnitName]] = {}
+        for name in names:
+            unit = self._assigned.get(name)
+            if unit is not None and held is not None and unit.stop_within_seconds is not None:
+                left = self._permit.seconds_left(unit, held, now)
+                if left is not None:
+                    by_time.setdefault(left, []).append(name)
+        for left, together in by_time.items():
+            await self._runtime.arm(together, within=left)
+
+    def _may_start(self, name: UnitName) -> bool:
+        unit, held = self._assigned.get(name), self._delivery
+        if unit is None or held is None or unit.stop_within_seconds is None:
+            return True
+        # Its fence is renewed once nobody can run any more what a restore has undone.
+        is_of_this_epoch = not unit.fence or unit.fence >> EPOCH_BITS == held.epoch
+        now = asyncio.get_running_loop().time()
+        return is_of_this_epoch and self._permit.may_start(unit, held, now)
+
+    def _statuses(self) -> Mapping[UnitName, UnitStatus]:
+        """What the machine has, and what it let go."""
+        there = self._runtime.statuses()
+        released = {
+            unit.name: UnitStatus(name=unit.name, load=LoadState.NOT_FOUND, released=unit.fence)
+            for unit in self._assigned.values()
+            if unit.is_leaving and unit.name not in there and unit.name not in self._busy
+        }
+        return {**there, **released} if released else there
 
     def _touch(self, names: Iterable[UnitName]) -> None:
         self._touched.update(names)
@@ -147,6 +251,8 @@ class Agent:
             async for names in changes:
                 self._reporter.note(names)
                 self._remember(name for name in names if self._has_begun(name))
+                # What was stopped by being cut off has not ended: it is started again when it may be.
+                self._unremember(name for name in names if self._is_cut_off(name))
                 self._touch(names)
 
     # --- acting -------------------------------------------------------------------------------------------------
@@ -193,7 +299,7 @@ class Agent:
                 ChainMap(self._asked, self._started),
                 names=names,
             )
-            if not self._is_asked(step)
+            if not self._is_asked(step) and self._is_allowed(step)
         ]
         leaving = {step.unit for step in steps if isinstance(step, actions.Remove)}
         stopping = leaving | {step.unit for step in steps if isinstance(step, actions.Stop)}
@@ -232,6 +338,14 @@ class Agent:
     def _is_asked(self, step: actions.AgentAction) -> bool:
         return isinstance(step, actions.Start) and self._asked.get(step.unit) == _started(step)
 
+    def _is_allowed(self, step: actions.AgentAction) -> bool:
+        is_start = isinstance(step, actions.Start | actions.Restart)
+        return not is_start or self._may_start(step.unit)
+
+    def _is_cut_off(self, name: UnitName) -> bool:
+        status = self._runtime.statuses().get(name)
+        return status is not None and status.cut_off and not has_processes(status)
+
     def _begin(self, work: Coroutine[Any, Any, None], name: str, *, busy: Set[UnitName]) -> None:
         """Do the work in a task of its own; its failure holds these units back for a while and harms nobody else."""
         self._busy |= busy
@@ -245,6 +359,7 @@ class Agent:
             finally:
                 self._busy -= busy
                 self._touch(busy)
+                self._reporter.note(busy)
 
         task = asyncio.create_task(job(), name=name)
         self._jobs.add(task)
@@ -282,6 +397,7 @@ class Agent:
             digest=unit.version,
             text=containers.rendered(unit.name, text, self._find_engine),
             environment=environment(unit, self._machine),
+            stop_within=stopping_seconds(unit),
         )
 
     def _tell_refusal(self, name: UnitName, problem: str) -> None:
@@ -307,6 +423,7 @@ class Agent:
     async def _ask(self, word: str, wanted: Mapping[UnitName, Started]) -> None:
         names = list(wanted)
         try:
+            await self._arm(names)
             asked = self._runtime.start if word == "start" else self._runtime.restart
             results = await asked(names)
         except (RuntimeBusy, RuntimeRefused, OSError):
@@ -378,12 +495,21 @@ class Agent:
             if text is None:
                 try:
                     text = await self._link.text(digest)
-                except (NotFound, Temporary) as problem:
+                except (NotFound, Temporary, Unauthenticated, NotAllowed) as problem:
                     log.warning("the text %s cannot be had: %s", digest[:12], problem)
                     continue
-                self._disk.save_text(digest, text)
+                if hashlib.sha256(text).hexdigest() != digest:
+                    log.error("a server sent another text for %s: it is not used", digest[:12])
+                    continue
+                self._keep_text(digest, text)
             texts[digest] = text
         return texts
+
+    def _keep_text(self, digest: Digest, text: bytes) -> None:
+        try:
+            self._disk.save_text(digest, text)
+        except OSError as problem:
+            log.error("the text %s cannot be kept on the disk: %s", digest[:12], problem)
 
     def _hold_back(self, names: Iterable[UnitName]) -> None:
         later = asyncio.get_running_loop().time() + self._settings.retry_after.total_seconds()
@@ -392,6 +518,15 @@ class Agent:
 
 def _started(step: actions.Start | actions.Restart) -> Started:
     return Started(version=step.version, generation=step.generation)
+
+
+def _rank(delivery: Delivery) -> tuple[int, int]:
+    return delivery.epoch, delivery.revision
+
+
+def _is_leaving(assigned: Mapping[UnitName, AssignedUnit], name: UnitName) -> bool:
+    unit = assigned.get(name)
+    return unit is not None and unit.is_leaving
 
 
 def environment(unit: AssignedUnit, machine: Machine) -> dict[str, str]:
@@ -405,4 +540,6 @@ def environment(unit: AssignedUnit, machine: Machine) -> dict[str, str]:
     }
     if at:
         variables["ARGOSY_INSTANCE"] = instance
+    if unit.fence:
+        variables["ARGOSY_FENCE"] = str(unit.fence)
     return variables | unit.variables

@@ -11,15 +11,18 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from argosy.model.ids import Digest
-from argosy.model.link import Delivery, Report
+from argosy.model.link import Delivery, Registered, Report
 from argosy.model.machine import Machine
 
 
 class ServerLink(Protocol):
     """What servers do for one machine's agent. Methods raise `Temporary` when no server can answer now."""
 
-    async def register(self, machine: Machine) -> None:
-        """Say who this machine is, and that it is there. Raises Conflict when another live machine has its id."""
+    async def register(self, machine: Machine) -> Registered:
+        """Say who this machine is, and that it is there; answered with what the cluster expects of it.
+
+        Raises Conflict when another live machine has its id.
+        """
         ...
 
     def assignments(self) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
@@ -34,5 +37,8 @@ class ServerLink(Protocol):
         ...
 
     async def report(self, report: Report) -> None:
-        """Record what the machine runs, and that it is there. Atomic per call unless it is larger than one transaction."""
+        """Record what the machine runs, and that it is there. Atomic per call unless it is larger than one transaction.
+
+        When it returns, a server vouched for the machine after the call began (`agent/permit.py` builds on that).
+        """
         ...

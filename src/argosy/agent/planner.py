@@ -54,7 +54,7 @@ def plan(
 def _take_away(status: UnitStatus) -> list[AgentAction]:
     reason = "no longer assigned to this machine"
     steps: list[AgentAction] = []
-    if _is_running(status):
+    if has_processes(status):
         steps.append(Stop(unit=status.name, reason=reason))
     steps.append(Remove(unit=status.name, reason=reason))
     return steps
@@ -63,7 +63,7 @@ def _take_away(status: UnitStatus) -> list[AgentAction]:
 def _bring_about(
     unit: AssignedUnit, status: UnitStatus | None, last: Started | None
 ) -> list[AgentAction]:
-    is_running = status is not None and _is_running(status)
+    is_running = status is not None and has_processes(status)
     is_installed = status is not None and status.digest == unit.version
     steps: list[AgentAction] = []
     if unit.desired is DesiredState.LOADED:
@@ -103,5 +103,6 @@ def _has_had_its_start(unit: AssignedUnit, status: UnitStatus, last: Started | N
     return status.has_run and last is not None and last.version == unit.version
 
 
-def _is_running(status: UnitStatus) -> bool:
+def has_processes(status: UnitStatus) -> bool:
+    """Whether any process of it may be there."""
     return status.active not in (ActiveState.INACTIVE, ActiveState.FAILED)

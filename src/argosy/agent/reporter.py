@@ -1,45 +1,54 @@
 """Tells the servers what runs on the machine: changes soon and together, and an empty report as a heartbeat.
 
 After trouble the next report is a full one, because nobody knows how much of the last one arrived: the server compares
-it with what it has and writes the difference.
+it with what it has and writes the difference. Each answer lets units run on that must not run twice (`permit.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 
 from argosy.agent.link import ServerLink
-from argosy.errors import Conflict, Temporary
+from argosy.errors import ArgosyError, Conflict, NotAllowed, Temporary, Unauthenticated
 from argosy.model.event import Event
 from argosy.model.ids import UnitName
-from argosy.model.link import Report
+from argosy.model.link import Registered, Report
 from argosy.model.machine import Machine
 from argosy.model.observed import ActiveState, UnitStatus
-from argosy.runtime.base import Runtime
 from argosy.settings import AgentSettings
 
 log = logging.getLogger(__name__)
+LONGEST_HEARTBEAT = 3600.0
 EVENTS_HELD = 1000
 """How many events wait for a server at most; the oldest go first."""
 
 
 class Reporter:
-    """One machine's reports."""
+    """One machine's reports.
+
+    statuses: every unit that the machine has to tell of, now.
+    registered, answered: called when a server took a registration, or a report, with when it was sent (loop time).
+    """
 
     def __init__(
         self,
         link: ServerLink,
-        runtime: Runtime,
+        statuses: Callable[[], Mapping[UnitName, UnitStatus]],
         machine: Machine,
         *,
         clock: Callable[[], datetime],
         settings: AgentSettings,
+        registered: Callable[[Registered, float], Awaitable[None]],
+        answered: Callable[[float], Awaitable[None]],
     ) -> None:
         self._link = link
-        self._runtime = runtime
+        self._statuses = statuses
+        self._registered = registered
+        self._answered = answered
+        self._heartbeat = settings.heartbeat_every.total_seconds()
         self._machine = machine
         self._clock = clock
         self._settings = settings
@@ -70,7 +79,10 @@ class Reporter:
         """Register, then report, for ever; again from the start after any trouble."""
         while True:
             try:
-                await self._link.register(self._machine)
+                sent_at = asyncio.get_running_loop().time()
+                answer = await self._link.register(self._machine)
+                self._heartbeat = min(max(answer.heartbeat_seconds, 0.1), LONGEST_HEARTBEAT)
+                await self._registered(answer, sent_at)
                 await self._report(full=True)
                 while True:
                     await self._wait()
@@ -78,11 +90,14 @@ class Reporter:
             except (Temporary, Conflict) as problem:
                 log.info("cannot report: %s", problem)
                 await asyncio.sleep(self._settings.retry_after.total_seconds())
+            except (Unauthenticated, NotAllowed) as problem:
+                log.error("this machine is not one of the cluster: %s", problem)
+                await asyncio.sleep(self._settings.refused_after.total_seconds())
 
     async def _wait(self) -> None:
         """Until something changed, and a little longer so that what changes together is told together."""
         try:
-            async with asyncio.timeout(self._settings.heartbeat_every.total_seconds()):
+            async with asyncio.timeout(self._heartbeat):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -90,7 +105,7 @@ class Reporter:
 
     async def _report(self, *, full: bool) -> None:
         self._wake.clear()
-        statuses = self._runtime.statuses()
+        statuses = self._statuses()
         names = set(statuses) if full else self._changed
         self._changed = set()
         changed = [
@@ -101,17 +116,19 @@ class Reporter:
         gone = sorted((names | self._reported.keys() if full else names) - statuses.keys())
         events = [*self._events, *(e for e in map(self._event, changed) if e is not None)]
         self._events = []
+        sent_at = asyncio.get_running_loop().time()
         try:
             await self._link.report(
                 Report(changed=tuple(changed), gone=tuple(gone), events=tuple(events), full=full)
             )
-        except (Temporary, Conflict):
+        except ArgosyError:
             self._changed |= names
             self._events = events[-EVENTS_HELD:]
             raise
         self._reported.update({status.name: status for status in changed})
         for name in gone:
             self._reported.pop(name, None)
+        await self._answered(sent_at)
 
     def _event(self, status: UnitStatus) -> Event | None:
         """What people may ask about later: that it became active, failed, or stopped."""

@@ -158,7 +158,7 @@ class Committer:
         return base.Put(key, codec.encode(event))
 
 
-_MOVES = (actions.Place, actions.Unplace, actions.Release, actions.Update)
+_MOVES = (actions.Place, actions.Unplace, actions.Release, actions.Update, actions.Clear)
 
 
 def _event(action: actions.EngineAction, at: datetime) -> Event | None:
@@ -185,7 +185,7 @@ def _event(action: actions.EngineAction, at: datetime) -> Event | None:
                 message=action.explanation.summary,
                 by="engine",
             )
-        case actions.Update() | actions.Settle() | actions.Forget():
+        case actions.Update() | actions.Settle() | actions.Forget() | actions.Clear():
             return None
     return Event(
         at=at, kind=kind, unit=action.unit, machine=action.machine, message=message, by="engine"

@@ -23,7 +23,7 @@ from argosy.engine.commit import Committer
 from argosy.engine.leading import Leading
 from argosy.engine.planner import Scope
 from argosy.engine.view import FIRST_KEY, LAST_KEY, View
-from argosy.errors import Conflict, LeaseLost, Temporary
+from argosy.errors import Conflict, LeaseLost, StoreFull, Temporary
 from argosy.model.ids import MachineId
 from argosy.settings import EngineSettings
 from argosy.store import base
@@ -78,7 +78,7 @@ class Engine:
                     await self._lead(committer)
             except LeaseLost as problem:
                 self._say(f"not leading: {problem}", is_leading=False)
-            except Temporary as problem:
+            except (Temporary, StoreFull) as problem:
                 self._say(f"waiting for the store: {problem}", is_leading=False)
                 await asyncio.sleep(self._settings.retry_after.total_seconds())
 
@@ -97,7 +97,7 @@ class Engine:
                     await self._turn_for_ever(leading, inbox)
             except LeaseLost:
                 raise
-            except (Temporary, Conflict, base.Compacted) as problem:
+            except (Temporary, Conflict, StoreFull, base.Compacted) as problem:
                 # The picture may be wrong: nothing is sent again, everything is read again.
                 self._say(f"reading the store again: {problem}", is_leading=True)
                 await asyncio.sleep(self._settings.retry_after.total_seconds())

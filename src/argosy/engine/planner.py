@@ -16,6 +16,8 @@ The rules that people would ask about:
 - A unit that must not run twice (`WhenCutOff=stop`) leaves a machine in two steps: first the machine is told to end it
   (`Release`), and only when it has said so, or has been silent for long enough, has the unit another place. Meanwhile it
   is on no machine of the board.
+- After a restore, a machine that the backup knows nothing of gets an empty assignment: what it holds is of another history,
+  and for a machine a missing assignment is no command.
 - A drained machine is emptied a few units at a time, each when it has another place.
 """
 
@@ -29,6 +31,7 @@ import msgspec
 
 from argosy.engine import presence
 from argosy.model.actions import (
+    Clear,
     EngineAction,
     Forget,
     Place,
@@ -38,7 +41,7 @@ from argosy.model.actions import (
     Update,
     Wait,
 )
-from argosy.model.assignment import AssignedUnit, Assignment
+from argosy.model.assignment import EPOCH_BITS, AssignedUnit, Assignment
 from argosy.model.explanation import Explanation
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.moves import MoveOrder
@@ -50,9 +53,6 @@ from argosy.scheduler.decisions import Displaced, Placed
 from argosy.scheduler.filters import Replaces, eligible, violation
 from argosy.scheduler.scheduler import place
 from argosy.settings import PresenceSettings
-
-EPOCH_BITS = 40
-"""A fence is the cluster's epoch, and below it the store's revision: it grows, and over a restore it grows too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +108,8 @@ def plan(
     board: has the snapshot's assignments, and which machines are usable. Afterwards it is as the plan leaves the cluster;
         if the plan is not carried out, make a new board.
 
-    The actions come in this order: Unplace and Release, Update, Place, Wait, Settle, Forget; each sorted by unit, then
-    machine. Carried out by
+    The actions come in this order: Unplace and Release, Update, Place, Wait, Settle, Forget, Clear; each sorted by unit,
+    then machine. Carried out by
     `apply_plan`. Equal snapshots give equal plans.
     """
     return _Planning(snapshot, board, timing or Timing()).plan(scope)
@@ -155,7 +155,16 @@ class _Planning:
         self._level()
         refused = self._place()
         self._put_back(evicted, refused)
-        return [*self._moves(), *self._explanations(names, refused), *self._done]
+        told = [*self._moves(), *self._explanations(names, refused), *self._done]
+        return told + self._clear(scope, told)
+
+    def _clear(self, scope: Scope, told: Sequence[EngineAction]) -> list[EngineAction]:
+        snapshot = self._snapshot
+        if snapshot.epoch == 1:
+            return []
+        among = snapshot.usable if scope.is_everything else snapshot.usable & scope.machines
+        among -= {action.machine for action in told if isinstance(action, Place)}
+        return [Clear(machine=m) for m in sorted(among - snapshot.assignments.keys())]
 
     # --- what to look at ----------------------------------------------------------------------------------------
 
@@ -588,6 +597,8 @@ def apply_plan(
                 pending.pop(action.unit, None)
             case Forget():
                 moves.pop(action.unit, None)
+            case Clear():
+                changes.setdefault(action.machine, {})
     assignments = dict(snapshot.assignments)
     for machine_id, by_unit in changes.items():
         old = assignments.get(machine_id)

@@ -16,8 +16,8 @@ from types import MappingProxyType
 
 from argosy.engine import presence
 from argosy.engine.orders import Orders
-from argosy.engine.planner import EPOCH_BITS, Scope
-from argosy.model.assignment import AssignedUnit, Assignment
+from argosy.engine.planner import Scope
+from argosy.model.assignment import EPOCH_BITS, AssignedUnit, Assignment
 from argosy.model.cluster import Cluster
 from argosy.model.explanation import Explanation
 from argosy.model.ids import MachineId, UnitName

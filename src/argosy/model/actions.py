@@ -76,7 +76,14 @@ class Forget:
     """Why not; empty when it is done."""
 
 
-EngineAction = Place | Unplace | Release | Update | Wait | Settle | Forget
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clear:
+    """Give an empty assignment to a machine that has none: what it still runs is of the time before a restore."""
+
+    machine: MachineId
+
+
+EngineAction = Place | Unplace | Release | Update | Wait | Settle | Forget | Clear
 
 # --- the agent's ------------------------------------------------------------------------------------------------
 

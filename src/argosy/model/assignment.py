@@ -16,6 +16,10 @@ import msgspec
 from argosy.model.ids import Digest, MachineId, UnitName
 from argosy.model.unit import DesiredState
 
+EPOCH_BITS = 32
+"""A fence is the cluster's epoch, and in that many bits below it the store's revision: it grows, over a restore too, and
+fits into 64 bits although epochs are seconds since 1970 after the first restore."""
+
 
 class AssignedUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One unit on one machine, with why it is there."""
@@ -29,7 +33,8 @@ class AssignedUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Why this machine, in words for people."""
     placed_at: datetime | None = None
     fence: int = 0
-    """Grows with each placement of the unit; 0 for one that may run twice for a while. Given to it as ARGOSY_FENCE."""
+    """Grows with each placement of the unit (see EPOCH_BITS), and is given to it as ARGOSY_FENCE; 0 for one that may run
+    twice for a while."""
     stop_within_seconds: float | None = None
     """Of a unit with `WhenCutOff=stop`: so long after the machine was last heard of, it has ended for certain."""
 

@@ -58,6 +58,8 @@ class UnitStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether it was started since the machine (or, for plain processes, the runtime directory) came up."""
     text: str = ""
     """The unit's own words (sd_notify STATUS=)."""
+    cut_off: bool = False
+    """Whether it does not run because its machine was cut off: it was stopped when its time was over (`Runtime.arm`)."""
     released: int = 0
     """Of a unit that its assignment lets go (`AssignedUnit.is_leaving`): the fence under which it ended here. It does not
     run, and is not started again, under this fence or a lower one."""

@@ -28,6 +28,9 @@ class RunnableUnit:
     text: bytes
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables added before those of the text, as by a drop-in; the text's own win."""
+    stop_within: float | None = None
+    """Of a unit that is armed (`Runtime.arm`): seconds that stopping it may take, whatever its text says; what is left of
+    it is killed then."""
 
 
 class JobResult(enum.StrEnum):
@@ -118,6 +121,15 @@ class Runtime(Protocol):
 
     async def reload(self, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
         """Run ExecReload."""
+        ...
+
+    async def arm(self, names: Collection[UnitName], *, within: float) -> None:
+        """Have these units stopped `within` seconds from now, unless they are armed again before.
+
+        What waits for it needs neither this object nor its process: it holds when the agent is killed, or stands still.
+        A unit that does not run keeps it for its next start. It is taken back by installing another text or by removing
+        the unit; names that the runtime does not have are ignored. Units stopped by it say so (`UnitStatus.cut_off`).
+        """
         ...
 
     def logs(

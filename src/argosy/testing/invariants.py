@@ -24,7 +24,7 @@ from argosy.settings import PresenceSettings
 from argosy.store import base, codec, keys
 from argosy.testing.fitting import fits
 from argosy.testing.loop import Process, running
-from argosy.testing.machine import SimMachine
+from argosy.testing.machine import Run, SimMachine
 from argosy.testing.store import Ledger
 
 FOLLOWS_WITHIN = 10.0
@@ -90,6 +90,8 @@ class Checker:
         self._changed_at: dict[UnitName, float] = {}
         self._requirements: dict[tuple[UnitName, Digest], Requirements] = {}
         self._told: dict[MachineId, _Told] = {}
+        self._single: dict[UnitName, list[Run]] = {}
+        """The runs of units that must not run twice, and have not ended; the last one in any case."""
 
     def check(self) -> None:
         """Raise the first violation, if there was one."""
@@ -99,6 +101,25 @@ class Checker:
     def recent(self) -> str:
         """The last writes, a line each."""
         return "\n".join(self._recent)
+
+    def start_over(self) -> None:
+        """Another store takes the place of the one before; what machines do goes on. Whoever is silent gets time."""
+        for picture in (
+            self.units,
+            self.machines,
+            self.assignments,
+            self.observed,
+            self.lost,
+            self._absent_since,
+            self._returned,
+            self._changed_at,
+        ):
+            picture.clear()
+        self.present.clear()
+        self.pending.clear()
+        self.is_braked = False
+        self._leader = b""
+        self._trusted_since = running().time()
 
     # --- the store ----------------------------------------------------------------------------------------------
 
@@ -203,7 +224,8 @@ class Checker:
                 continue
             self.assignments[machine] = assignment
             had = {unit.name: unit.digest for unit in before.units} if before else {}
-            placed += [(machine, u) for u in assignment.units if had.get(u.name) != u.digest]
+            kept = [unit for unit in assignment.units if not unit.is_leaving]
+            placed += [(machine, unit) for unit in kept if had.get(unit.name) != unit.digest]
             self._check_patience(machine, had.keys())
             now = running().time()
             self.moves += [(now, u.name, machine) for u in assignment.units if u.name not in had]
@@ -216,7 +238,7 @@ class Checker:
         where: dict[UnitName, MachineId] = {}
         for machine, assignment in self.assignments.items():
             for unit in assignment.units:
-                if self.requirements(unit).is_global:
+                if unit.is_leaving or self.requirements(unit).is_global:
                     continue
                 other = where.setdefault(unit.name, machine)
                 places = f"{self._short(other)} and {self._short(machine)}"
@@ -227,7 +249,11 @@ class Checker:
         since = self._absent_since.get(machine)
         if since is None or machine not in self.machines:
             return
-        kept = {one.name: self.requirements(one) for one in self.assignments[machine].units}
+        kept = {
+            one.name: self.requirements(one)
+            for one in self.assignments[machine].units
+            if not one.is_leaving
+        }
         settings, now = self._presence, running().time()
         silence = now - since + settings.suspect_after.total_seconds()
         watched = now - self._trusted_since
@@ -259,7 +285,11 @@ class Checker:
             self._trusted_since = running().time()
 
     def _misfit(self, machine: MachineId, unit: AssignedUnit) -> str:
-        others = [u for u in self.assignments[machine].units if u.name != unit.name]
+        others = [
+            other
+            for other in self.assignments[machine].units
+            if other.name != unit.name and not other.is_leaving
+        ]
         record = self.machines.get(machine)
         if record is None:
             return "the machine never registered"
@@ -294,6 +324,8 @@ class Checker:
     def acted(self, machine: SimMachine, verb: str, names: Collection[UnitName]) -> None:
         """The agent asks its runtime for this. Called before it happens."""
         told = self._told[machine.record.id]
+        if verb == "arm":
+            return
         for name in names:
             within = TEXTS_WITHIN if verb == "install" else FOLLOWS_WITHIN
             in_force = _in_force(told.held, within)
@@ -309,6 +341,20 @@ class Checker:
                     g for d in _in_force(told.held, FOLLOWS_WITHIN) for g in _generations(d, name)
                 ]
                 told.generations[name] = min(asked, default=0)
+
+    def began(self, run: Run) -> None:
+        """A unit begins to run. One with a fence runs nowhere else, and its fence is higher than any before it."""
+        if not run.fence:
+            return
+        before = self._single.get(run.unit, [])
+        for other in before:
+            words = f"{run.unit} runs on {self._short(MachineId(run.machine))}"
+            where = self._short(MachineId(other.machine))
+            self._expect(other.ended is not None, "S1", f"{words} and on {where}")
+            is_same = (other.fence, other.machine) == (run.fence, run.machine)
+            is_grown = run.fence > other.fence or is_same
+            self._expect(is_grown, "S1", f"{words} with fence {run.fence}, after {other.fence}")
+        self._single[run.unit] = [*(other for other in before if other.ended is None), run]
 
     # --- violations ---------------------------------------------------------------------------------------------
 

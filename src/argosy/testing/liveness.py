@@ -33,8 +33,15 @@ def unsettled(checker: Checker, sights: Sequence[Sight]) -> list[str]:
     for unit in checker.units.values():
         problems += _placement(checker, unit, seen)
     for machine_id, assignment in checker.assignments.items():
-        unknown = [unit.name for unit in assignment.units if unit.name not in checker.units]
+        unknown = [
+            unit.name
+            for unit in assignment.units
+            if unit.name not in checker.units and not unit.is_leaving
+        ]
         problems += [f"{name} is assigned to {machine_id} and was destroyed" for name in unknown]
+        if machine_id in seen:
+            leaving = [unit.name for unit in assignment.units if unit.is_leaving]
+            problems += [f"{name} is still to leave {machine_id}" for name in leaving]
     for machine in seen.values():
         problems += _machine(checker, machine)
     return problems
@@ -52,7 +59,7 @@ def _placement(checker: Checker, unit: Unit, seen: Mapping[MachineId, SimMachine
         machine: one
         for machine, assignment in checker.assignments.items()
         for one in assignment.units
-        if one.name == unit.name
+        if one.name == unit.name and not one.is_leaving
     }
     is_wanted = unit.desired is not DesiredState.INACTIVE
     if not is_wanted and assigned:
@@ -100,7 +107,7 @@ def _homes(checker: Checker, unit: Unit, seen: Mapping[MachineId, SimMachine]) -
 def _others(checker: Checker, machine: MachineId) -> dict[UnitName, Requirements]:
     assignment = checker.assignments.get(machine)
     units = assignment.units if assignment else ()
-    return {one.name: checker.requirements(one) for one in units}
+    return {one.name: checker.requirements(one) for one in units if not one.is_leaving}
 
 
 def _is_current(one: AssignedUnit, unit: Unit) -> bool:

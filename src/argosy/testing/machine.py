@@ -53,7 +53,9 @@ class Run:
     """Virtual seconds."""
     ended: float | None = None
     cause: str = ""
-    """Why it ended: `stop`, `restart`, `crash`, `failed to start`, `power`."""
+    """Why it ended: `stop`, `restart`, `crash`, `failed to start`, `cut off`, `power`."""
+    fence: int = 0
+    """ARGOSY_FENCE as it was given to it; 0 for one that has none."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,10 @@ class _Unit:
     job: asyncio.Task[JobResult] | None = None
     crash: asyncio.TimerHandle | None = None
     text: bytes = b""
+    fence: int = 0
+    stop_within: float | None = None
+    armed: asyncio.TimerHandle | None = None
+    """What stops it when nobody arms it again: of the init system, so no agent is needed for it."""
 
 
 class MemoryDisk:
@@ -154,6 +160,7 @@ class SimMachine:
     """One machine's power, disk and init system.
 
     witness: told of every call that an agent makes: verb and unit names.
+    began: told of every run as it begins.
     """
 
     def __init__(
@@ -162,6 +169,7 @@ class SimMachine:
         *,
         rules: Rules | None = None,
         witness: Callable[[SimMachine, str, Collection[UnitName]], None] = lambda *_: None,
+        began: Callable[[Run], None] = lambda _: None,
     ) -> None:
         self.record = record
         self.disk = MemoryDisk()
@@ -173,6 +181,7 @@ class SimMachine:
         self.history: list[Run] = []
         self.lines: list[LogLine] = []
         self.witness = witness
+        self._began = began
         self._units: dict[UnitName, _Unit] = {}
         self._readers: list[Reader] = []
 
@@ -201,6 +210,7 @@ class SimMachine:
         for unit in self._units.values():
             if unit.job is not None:
                 unit.job.cancel()
+            _disarm(unit)
             self._end_run(unit, "power")
         self._units.clear()
         running().trace.note(f"{self._short}: power cut")
@@ -224,13 +234,33 @@ class SimMachine:
             self._units[unit.name] = _Unit(status)
         else:
             known.status = msgspec.structs.replace(known.status, digest=unit.digest)
-        self._units[unit.name].text = unit.text
+            _disarm(known)
+        installed = self._units[unit.name]
+        installed.text = unit.text
+        installed.fence = int(unit.environment.get("ARGOSY_FENCE", "0"))
+        installed.stop_within = unit.stop_within
         self._tell(unit.name)
         return ""
 
     def forget(self, name: UnitName) -> None:
-        if self._units.pop(name, None) is not None:
+        unit = self._units.pop(name, None)
+        if unit is not None:
+            _disarm(unit)
             self._tell(name)
+
+    def arm(self, name: UnitName, within: float) -> None:
+        """Stop the unit so many seconds from now, unless it is armed again before."""
+        unit = self._units.get(name)
+        if unit is not None:
+            _disarm(unit)
+            with in_process(WORLD):
+                unit.armed = asyncio.get_running_loop().call_later(within, self._cut_off, unit)
+
+    def _cut_off(self, unit: _Unit) -> None:
+        unit.armed = None
+        if unit.run is not None:
+            running().trace.note(f"{self._short}: the time of {unit.status.name} is over")
+            self.begin(unit.status.name, "cut off")
 
     def begin(self, name: UnitName, verb: str) -> asyncio.Task[JobResult] | None:
         """Set a job going, in the place of the one under way; None when there is no such unit."""
@@ -243,6 +273,7 @@ class SimMachine:
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
+            "cut off": self._stop_cut_off,
         }
         with in_process(WORLD):
             unit.job = asyncio.create_task(jobs[verb](unit), name=f"{verb} {name} on {self._short}")
@@ -258,8 +289,10 @@ class SimMachine:
                 machine=self.record.id,
                 version=unit.status.digest or Digest(""),
                 began=running().time(),
+                fence=unit.fence,
             )
             self.history.append(unit.run)
+            self._began(unit.run)
         self._set(unit, ActiveState.ACTIVATING, "start", has_run=True)
         await self._pass(timedelta.max if behaviour.hangs else behaviour.start_takes)
         if behaviour.fails_to_start:
@@ -276,10 +309,16 @@ class SimMachine:
         if unit.run is None:
             return JobResult.DONE
         self._set(unit, ActiveState.DEACTIVATING, "stop-sigterm")
-        await self._pass(self.rules.of(unit.status.name).stop_takes)
+        takes = self.rules.of(unit.status.name).stop_takes
+        if unit.stop_within is not None:
+            takes = min(takes, timedelta(seconds=unit.stop_within))
+        await self._pass(takes)
         self._end_run(unit, cause)
-        self._set(unit, ActiveState.INACTIVE, "dead")
+        self._set(unit, ActiveState.INACTIVE, "dead", cut_off=cause == "cut off")
         return JobResult.DONE
+
+    async def _stop_cut_off(self, unit: _Unit) -> JobResult:
+        return await self._stop(unit, "cut off")
 
     async def _restart(self, unit: _Unit) -> JobResult:
         await self._stop(unit, "restart")
@@ -312,6 +351,7 @@ class SimMachine:
         exit_code: int | None = None,
         exit_signal: str | None = None,
         has_run: bool | None = None,
+        cut_off: bool = False,
     ) -> None:
         unit.status = msgspec.structs.replace(
             unit.status,
@@ -322,6 +362,7 @@ class SimMachine:
             exit_signal=exit_signal,
             since=running().wall_clock(),
             has_run=unit.status.has_run if has_run is None else has_run,
+            cut_off=cut_off,
         )
         self._log(unit.status.name, f"{active.value} ({sub})")
         self._tell(unit.status.name)
@@ -339,6 +380,12 @@ class SimMachine:
     @property
     def _short(self) -> str:
         return self.record.hostname or self.record.id[:8]
+
+
+def _disarm(unit: _Unit) -> None:
+    if unit.armed is not None:
+        unit.armed.cancel()
+        unit.armed = None
 
 
 class Reader:

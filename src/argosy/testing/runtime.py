@@ -71,6 +71,11 @@ class SimRuntime:
         self._check("reload", names)
         return dict.fromkeys(names, JobResult.SKIPPED)
 
+    async def arm(self, names: Collection[UnitName], *, within: float) -> None:
+        self._check("arm", names)
+        for name in sorted(names):
+            self._machine.arm(name, within)
+
     async def logs(
         self,
         names: Collection[UnitName],

@@ -57,6 +57,11 @@ class Ledger:
     """Writes that were sent again after no answer, without a look at what had become of them."""
     _unanswered: dict[Process, list[Write]] = field(default_factory=dict)
 
+    def start_over(self) -> None:
+        """There is another store now, which counts its revisions anew."""
+        self.writes.clear()
+        self._unanswered.clear()
+
     def wrote(self, revision: int, write: Write) -> None:
         self.writes[revision] = write
 

@@ -208,6 +208,14 @@ class ProcessRuntime:
         """See the contract."""
         return await self._request(names, Kind.RESTART)
 
+    async def arm(self, names: Collection[UnitName], *, within: float) -> None:
+        """See the contract. The supervisors wait, in boot time, which goes on while the machine sleeps."""
+        deadline = time.clock_gettime(time.CLOCK_BOOTTIME) + within
+        for unit in [self._units[name] for name in names if name in self._units]:
+            unit.armed = deadline
+            if unit.link is not None:
+                unit.link.send({"do": "arm", "at": deadline})
+
     async def reload(self, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
         """See the contract."""
         return await self._request(names, Kind.RELOAD)
@@ -297,6 +305,8 @@ class ProcessRuntime:
             "log_bytes": self._log_bytes,
             "limit": unit.limit,
             "result": unit.result,
+            "armed": unit.armed,
+            "stop_within": unit.stop_within,
         }
         unit.begin()
         try:
@@ -306,6 +316,8 @@ class ProcessRuntime:
             self._say(unit.name, [str(problem)])
             return JobResult.FAILED
         unit.link = None if link.is_lost else link
+        if unit.armed is not None and unit.armed != launch["armed"]:
+            link.send({"do": "arm", "at": unit.armed})
         await unit.until(lambda: unit.is_decided(1))
         return unit.start_result if unit.has_started(1) else JobResult.FAILED
 

@@ -5,7 +5,7 @@ may die, the unit and its restarts go on, and the next runtime finds the socket.
 their output, sd_notify, its clients and two timers, and uses no CPU while nothing happens.
 
 Protocol, both ways one JSON object a line. Up: `{"status": {...}}`, absolute, so that only the newest need arrive. Down:
-`{"do": "stop", "restart": bool}`, `{"do": "reload", "id": N}`. A connection that ends before a status with `"over": true`
+`{"do": "stop", "restart": bool}`, `{"do": "reload", "id": N}`, `{"do": "arm", "at": boot time}`. A connection that ends before a status with `"over": true`
 came is a supervisor that was killed.
 """
 
@@ -32,6 +32,7 @@ from argosy.runtime.process.output import Output
 from argosy.runtime.process.spec import Command, Service, from_json
 
 PID_FILE_POLL_SECONDS = 0.05
+KILL_AGAIN_SECONDS = 0.1
 """While a forking service has started and its PIDFile= is not there yet. At no other time is anything polled."""
 
 
@@ -76,6 +77,11 @@ class Supervisor:
         self._reports: dict[int, int] = {}
         """Read ends of forked processes' reports, and whose they are."""
         self._deadline = self._watchdog_deadline = self._pid_file_deadline = math.inf
+        self._armed: float = launch["armed"] or math.inf
+        """When the unit is to end unless it is armed again, and then when what is left of it is killed; boot time, which
+        goes on while the machine sleeps."""
+        self._stop_within: float | None = launch["stop_within"]
+        self._is_cut_off = False
         self._pid_file = ""
         self._main_handle = -1
         self._watched_main = 0
@@ -107,7 +113,13 @@ class Supervisor:
         while not self._life.is_over:
             self._settle()
             now = time.monotonic()
-            soonest = min(self._deadline, self._watchdog_deadline, self._pid_file_deadline)
+            armed_for = self._armed - time.clock_gettime(time.CLOCK_BOOTTIME)
+            soonest = min(
+                self._deadline,
+                self._watchdog_deadline,
+                self._pid_file_deadline,
+                now + armed_for,
+            )
             wait = None if soonest == math.inf else max(0.0, soonest - now) * 1000
             for descriptor, events in self._poll.poll(wait):
                 self._dispatch(descriptor, events)
@@ -125,6 +137,8 @@ class Supervisor:
 
     def _run_timers(self) -> None:
         now = time.monotonic()
+        if time.clock_gettime(time.CLOCK_BOOTTIME) >= self._armed:
+            self._cut_off()
         if now >= self._deadline:
             self._deadline = math.inf
             self._life.on_timeout()
@@ -137,6 +151,20 @@ class Supervisor:
             self._life.on_pid_file()
             if self._life.state != state:
                 self._pid_file_deadline = math.inf
+
+    def _cut_off(self) -> None:
+        """Nobody armed the unit again: stop it, and after the time that it has for that, kill what is left of it."""
+        if not self._is_cut_off:
+            self._is_cut_off = self._is_dirty = True
+            self.say("stopped: the machine was cut off from the servers for too long")
+            self._life.stop()
+            self._armed = math.inf
+            if self._stop_within is not None:
+                self._armed = time.clock_gettime(time.CLOCK_BOOTTIME) + self._stop_within
+            return
+        # ExecStopPost= may begin more; it gets no more time.
+        self._armed += KILL_AGAIN_SECONDS
+        tree.kill_below(self._pid, signal.SIGKILL)
 
     def _settle(self) -> None:
         """After whatever happened: watch the main process there is now, and tell who wants to know."""
@@ -204,6 +232,7 @@ class Supervisor:
             "reload_id": self._reload_id if life.state != "reload" else self._reload_id - 1,
             "reload_result": life.reload_result,
             "has_run": bool(self._invocation),
+            "cut_off": self._is_cut_off,
             "over": is_over,
         }
 
@@ -479,6 +508,8 @@ class Supervisor:
                 if not self._life.reload():
                     self._life.reload_result = "skipped"
                 self._is_dirty = True
+            elif command["do"] == "arm" and not self._is_cut_off:
+                self._armed = command["at"]
 
     # --- descriptors -------------------------------------------------------------------------------------------
 

@@ -44,6 +44,9 @@ class Installed:
         """Under way while what a killed supervisor left is being ended."""
         self.limit: list[float] | None = None
         """How far the start limit is used up, as the last supervisor left it."""
+        self.armed: float | None = None
+        """Boot time at which it is to end; None while it is not armed."""
+        self.stop_within: float | None = None
         self.has_heard = True
         self._state: dict[str, Any] = {}
         self._changed = asyncio.Event()
@@ -187,6 +190,7 @@ class Installed:
                 since=datetime.fromtimestamp(since / 1e6, UTC) if since else None,
                 restarts=self.restarts,
                 has_run=bool(state.get("has_run")),
+                cut_off=bool(state.get("cut_off")),
                 text=self.problem or state.get("text", ""),
                 last_lines=tuple(state.get("last_lines", ())),
             )
@@ -213,6 +217,7 @@ class Units(dict[str, Installed]):
                         digest=Digest(plain["digest"]),
                         text=base64.b64decode(plain["text"]),
                         environment=plain["environment"],
+                        stop_within=plain.get("stop_within"),
                     )
                     self._load(unit)
 
@@ -231,6 +236,7 @@ class Units(dict[str, Installed]):
             "digest": unit.digest,
             "text": base64.b64encode(unit.text).decode(),
             "environment": dict(unit.environment),
+            "stop_within": unit.stop_within,
         }
         try:
             write_json(self._layout.unit(unit.name), plain)
@@ -267,7 +273,10 @@ class Units(dict[str, Installed]):
         present = self.get(unit.name)
         if present is None:
             present = self[unit.name] = Installed(unit.name, unit.digest)
+        if present.digest != unit.digest:
+            present.armed = None
         present.digest = unit.digest
+        present.stop_within = unit.stop_within
         present.forget_status()
         try:
             loaded = load(
