@@ -5,8 +5,8 @@ may die, the unit and its restarts go on, and the next runtime finds the socket.
 their output, sd_notify, its clients and two timers, and uses no CPU while nothing happens.
 
 Protocol, both ways one JSON object a line. Up: `{"status": {...}}`, absolute, so that only the newest need arrive. Down:
-`{"do": "stop", "restart": bool}`, `{"do": "reload", "id": N}`, `{"do": "arm", "at": boot time}`. A connection that ends before a status with `"over": true`
-came is a supervisor that was killed.
+`{"do": "stop", "restart": bool}`, `{"do": "reload", "id": N}`, `{"do": "arm", "at": boot time}`. A connection that ends
+before a status with `"over": true` came is a supervisor that was killed.
 """
 
 from __future__ import annotations
