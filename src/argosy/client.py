@@ -98,6 +98,8 @@ class StateView(TypedDict):
     since: str | None
     restarts: int
     has_run: bool
+    cut_off: bool
+    released: int
     text: str
     last_lines: list[str]
 

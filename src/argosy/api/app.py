@@ -18,7 +18,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from argosy.api import openapi, problems
 from argosy.api.access import STRANGER, Access, Peer, Principal, check_loaded, identify, require
-from argosy.api.routes import about, events, logs, machines, states, units, verify, watch, why
+from argosy.api.routes import (
+    about,
+    agents,
+    events,
+    joining,
+    logs,
+    machines,
+    states,
+    tokens,
+    units,
+    verify,
+    watch,
+    why,
+)
 from argosy.api.routing import Route
 from argosy.api.services import Api
 from argosy.api.streams import Stream
@@ -36,6 +49,9 @@ ROUTES: tuple[Route, ...] = (
     *watch.ROUTES,
     *logs.ROUTES,
     *verify.ROUTES,
+    *joining.ROUTES,
+    *tokens.ROUTES,
+    *agents.ROUTES,
 )
 
 
@@ -64,7 +80,7 @@ def _serve(path: str, api: Api, routes: Mapping[str, Route]) -> starlette_routin
     async def endpoint(request: Request) -> Response:
         route = routes[request.method]
         try:
-            principal = await admit(api, route.needs, request)
+            principal = await admit(api, route, request)
             answer = await route.serve(api.on_behalf_of(principal), request)
             if isinstance(answer, Stream) and principal is not None:
                 answer.is_for(lambda: _opened(api, principal))
@@ -82,9 +98,9 @@ def _opened(api: Api, principal: Principal) -> AbstractContextManager[asyncio.Ev
     return api.streams.opened(principal, api.feed.picture, api.services.clock())
 
 
-async def admit(api: Api, access: Access, request: Request) -> Principal | None:
-    """Who makes the request, if it matters and they may. Raises Unauthenticated, NotAllowed, StoreUnavailable."""
-    if access is Access.ANYONE:
+async def admit(api: Api, route: Route, request: Request) -> Principal | None:
+    """Who makes the request, if it matters and they may. Raises Unauthenticated, NotAllowed, StoreUnavailable, Refused."""
+    if route.needs is Access.ANYONE:
         return None
     peer: Peer = request.scope.get("extensions", {}).get("argosy", {}).get("peer", STRANGER)
     authorization = request.headers.get("authorization")
@@ -92,10 +108,15 @@ async def admit(api: Api, access: Access, request: Request) -> Principal | None:
     try:
         check_loaded(api.feed.picture)
         principal = identify(peer, authorization, api.feed.picture, now)
-    except (Unauthenticated, StoreUnavailable):
+    except (Unauthenticated, StoreUnavailable) as problem:
+        is_guess = isinstance(problem, Unauthenticated) and authorization is not None
+        if is_guess and not api.doubts.has_one():
+            raise
         # Nobody is refused because this server has not heard yet of what another one wrote.
         principal = identify(peer, authorization, await api.feed.catch_up(), now)
-    require(principal, access)
+    require(principal, route.needs)
+    if principal is not None and principal.machine is not None and api.agents is not None:
+        api.agents.door(principal.machine).count(is_bulk=route.is_bulk)
     return principal
 
 

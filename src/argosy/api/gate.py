@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -24,8 +25,13 @@ from argosy.model.link import Delivery, Registered, Report
 from argosy.model.machine import Machine
 from argosy.model.observed import Observed, UnitStatus
 from argosy.store import base, codec, keys
+from argosy.units import names as unit_names
+from argosy.units.diagnostics import printable
 
 REPORT_BYTES = base.MAX_TXN_BYTES - 20_000
+OLDEST_NEWS = timedelta(days=30)
+"""An agent that was cut off may tell so late what happened meanwhile."""
+CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 class MachineGate:
@@ -64,6 +70,7 @@ class MachineGate:
         Raises LeaseLost when the machine is not registered any more: register, then report in full. Raises
         StoreUnavailable while this server cannot vouch for the machine.
         """
+        _check(report)
         session = self._sessions.heard(self._machine_id, report.session or self._session)
         self._sessions.vouch(session)
         ops = await self._differences(report) if report.full else _ops(self._machine_id, report)
@@ -128,9 +135,19 @@ class MachineGate:
         ]
 
     def _own(self, events: Iterable[Event]) -> list[Event]:
-        """An agent tells of its own machine, whatever it says."""
-        own = {"machine": self._machine_id, "by": "agent"}
-        return [msgspec.structs.replace(event, **own) for event in events]
+        """An agent tells of its own machine, whatever it says, and of no other time than may be true: events are kept and
+        shown by their time.
+        """
+        now = self._sessions.clock()
+        return [
+            msgspec.structs.replace(
+                event,
+                machine=self._machine_id,
+                by="agent",
+                at=event.at if _is_likely(event.at, now) else now,
+            )
+            for event in events
+        ]
 
     async def _deliveries(
         self,
@@ -203,6 +220,21 @@ class _Latest:
 
 def _named(assignment: Assignment) -> frozenset[Digest]:
     return frozenset(unit.digest for unit in assignment.units)
+
+
+def _check(report: Report) -> None:
+    """Raises Invalid for what no agent of ours says: names become parts of keys."""
+    wrong = [
+        name
+        for name in (*(status.name for status in report.changed), *report.gone)
+        if not unit_names.is_valid(name)
+    ]
+    if wrong:
+        raise Invalid(f"{printable(wrong[0][:80])} is no name of a unit")
+
+
+def _is_likely(at: datetime, now: datetime) -> bool:
+    return at.tzinfo is not None and now - OLDEST_NEWS < at < now + CLOCKS_DIFFER
 
 
 def _ops(machine: MachineId, report: Report) -> list[base.Op]:

@@ -40,6 +40,7 @@ MEANINGS: Mapping[int, str] = {
     414: "The query string is too long.",
     415: "The body is not application/json.",
     422: "The request is understood, and wrong; `problems` says where.",
+    429: "Too many requests of one machine.",
     500: "The server cannot do it.",
     501: "This server has no such function.",
     503: "Try again later.",
@@ -114,6 +115,7 @@ def _operation(route: Route, components: Json) -> Json:
     met = {*ALWAYS, *route.errors}
     met |= {*WITH_BODY} if route.body else set()
     met |= {*WITH_ACCESS} if route.needs is not Access.ANYONE else set()
+    met |= {429} if route.needs is Access.MACHINE else set()
     for code in sorted(met):
         operation["responses"][str(code)] = {
             "description": MEANINGS[code],
@@ -167,6 +169,13 @@ def _answer(route: Route) -> Json:
         return {
             "description": "Done.",
             "content": {"application/json": {"schema": _ref(answer)}},
+        }
+    if issubclass(answer, type(None)):
+        return {"description": "Done."}
+    if issubclass(answer, bytes):
+        return {
+            "description": "Exact bytes.",
+            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
         }
     described = {
         streams.ServerSentEvents: "Server-sent events `ready`, `unit`, `state`, `machine`, `event`, `end`, "

@@ -26,7 +26,8 @@ from argosy.errors import Invalid
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_QUERY_BYTES = 64 * 1024
 
-Handler = Callable[..., Awaitable[msgspec.Struct | Stream]]
+Answered = msgspec.Struct | Stream | bytes | None
+Handler = Callable[..., Awaitable[Answered]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Route:
     """One method on one path.
 
     access: whom it is for; of a GET viewers, of all else deployers, if not said.
+    is_bulk: whether it carries what somebody asked of a machine, which counts apart from what agents ask on their own.
     errors: status codes beyond those that any request can meet, for the document.
     """
 
@@ -44,6 +46,7 @@ class Route:
     status: int = 200
     max_body_bytes: int = MAX_BODY_BYTES
     access: Access | None = None
+    is_bulk: bool = False
     hints: Mapping[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,8 +65,9 @@ class Route:
         return self.hints.get("body")
 
     @property
-    def answer(self) -> type[msgspec.Struct] | type[Stream]:
-        answer: type[msgspec.Struct] | type[Stream] = self.hints["return"]
+    def answer(self) -> type[msgspec.Struct] | type[Stream] | type[bytes] | type[None]:
+        answer: type[msgspec.Struct] | type[Stream] | type[bytes] | type[None]
+        answer = self.hints["return"]
         return answer
 
     @property
@@ -96,6 +100,10 @@ class Route:
         answer = await self.handler(api, **arguments)
         if isinstance(answer, Stream):
             return answer
+        if answer is None:
+            return Response(status_code=self.status)
+        if isinstance(answer, bytes):
+            return Response(answer, media_type="application/octet-stream")
         return Response(
             msgspec.json.encode(answer), status_code=self.status, media_type="application/json"
         )
@@ -121,7 +129,8 @@ class Route:
 
 async def read_at_most(request: Request, limit: int) -> bytes:
     """The body. Raises Refused as soon as it is known to be larger than `limit`, having kept no more than that."""
-    too_large = Refused(413, f"the body is larger than {limit // 1024 // 1024} MiB")
+    size = f"{limit >> 20} MiB" if limit >> 20 else f"{limit >> 10} KiB"
+    too_large = Refused(413, f"the body is larger than {size}")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise too_large

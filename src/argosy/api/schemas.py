@@ -234,6 +234,8 @@ class StateView(Answer, frozen=True):
     since: datetime | None
     restarts: int
     has_run: bool
+    cut_off: bool
+    released: int
     text: str
     last_lines: tuple[str, ...]
 

@@ -19,9 +19,11 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from argosy.api import protocol, sockets
+from argosy.api.agents import Agents
 from argosy.api.app import build_app
 from argosy.api.feed import Feed
 from argosy.api.journal import Journal
+from argosy.api.picture import Picture
 from argosy.api.services import Api, Services
 from argosy.pki.certificates import HANDSHAKE_SECONDS
 
@@ -65,10 +67,13 @@ class Server:
         tcp: `ADDRESS:PORT` on loopback, where everybody on this host is an admin; empty for none.
         Raises StoreRefused when a live server has the socket, Invalid for a bad or taken address or directory.
         """
-        self._api = Api(services, Feed(services.store, services.clock), Journal(services.writer))
-        self._api.feed.on_access_changed = lambda picture: self._api.streams.check(
-            picture, services.clock()
+        self._api = Api(
+            services,
+            Feed(services.store, services.clock),
+            Journal(services.writer),
+            agents=Agents(services.sessions) if services.sessions else None,
         )
+        self._api.feed.on_access_changed = self._check_access
         self._unix_path = unix
         self._sockets: list[socket.socket] = []
         self.endpoints: list[str] = []
@@ -153,6 +158,11 @@ class Server:
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()
+
+    def _check_access(self, picture: Picture) -> None:
+        self._api.streams.check(picture, self._api.services.clock())
+        if self._api.agents is not None:
+            self._api.agents.check(picture)
 
     async def _finish(self, state: ServerState) -> None:
         self._api.closing.set()

@@ -10,12 +10,17 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from argosy.api.access import Principal, Streams
+from argosy.api.agents import Agents
+from argosy.api.buckets import Bucket
 from argosy.api.feed import Feed
 from argosy.api.journal import Journal
+from argosy.api.sessions import Sessions
+from argosy.errors import Unsupported
 from argosy.model.ids import MachineId, UnitName
+from argosy.pki.authority import Authority
 from argosy.runtime.base import LogLine
 from argosy.store import base
 
@@ -82,6 +87,12 @@ class Services:
     engine: Callable[[], EngineReport] | None = None
     on_stop: Callable[[], None] | None = None
     """Asks the owner of the process to stop the cluster and exit; None where nobody may ask that."""
+    sessions: Sessions | None = None
+    """Of the machines that speak to this server over the network; None where there are none."""
+    authority: Authority | None = None
+    """Signs the certificates of machines that join; None where none can."""
+    store_for_servers: Mapping[str, Any] | None = None
+    """Where the cluster's store is, for a server that joins, without secrets; None where no other server can reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,10 @@ class Api:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: streams end."""
     streams: Streams = field(default_factory=Streams)
+    agents: Agents | None = None
+    """None where no machine speaks to this server over the network."""
+    doubts: Bucket = field(default_factory=lambda: Bucket(per_second=20, burst=100))
+    """How often the store is asked about tokens that nobody has heard of."""
     principal: Principal | None = None
     """Who makes the request at hand; None where nobody has to be known, or there is no request."""
 
@@ -101,6 +116,13 @@ class Api:
     def by(self) -> str:
         """Whom records and events name as who did it."""
         return self.principal.name if self.principal else "api"
+
+    @property
+    def sessions(self) -> Sessions:
+        """Raises Unsupported where no machine speaks to this server over the network."""
+        if self.services.sessions is None:
+            raise Unsupported("this server is one of `argosy up`: it has no other machines")
+        return self.services.sessions
 
     def on_behalf_of(self, principal: Principal | None) -> Api:
         return dataclasses.replace(self, principal=principal)

@@ -123,7 +123,7 @@ class Sessions:
         its id, StoreUnavailable while this server cannot vouch for it.
         """
         cluster = await self.cluster()
-        servers = await self.store.range(keys.SERVERS, base.prefix_end(keys.SERVERS))
+        servers = await self.servers()
         lease = await self._begun()
         heard_at = self._now()
         try:
@@ -142,14 +142,13 @@ class Sessions:
             heard_at=heard_at,
         )
         self.vouch(session)
-        endpoints = [codec.decode(kv.value, ServerRecord).endpoints for kv in servers.kvs]
         return Registered(
             cluster=cluster.id,
             epoch=cluster.epoch,
             heartbeat_seconds=self.settings.heartbeat_every.total_seconds(),
             suspect_seconds=self._silence,
             lost_seconds=self.settings.lost_after.total_seconds(),
-            servers=tuple(dict.fromkeys(url for urls in endpoints for url in urls)),
+            servers=servers,
             session=session.token,
         )
 
@@ -193,6 +192,12 @@ class Sessions:
         if not found.kvs:
             raise StoreUnavailable("the store belongs to no cluster yet")
         return codec.decode(found.kvs[0].value, Cluster)
+
+    async def servers(self) -> tuple[str, ...]:
+        """Where servers are that run, in order of name."""
+        found = await self.store.range(keys.SERVERS, base.prefix_end(keys.SERVERS))
+        endpoints = [codec.decode(kv.value, ServerRecord).endpoints for kv in found.kvs]
+        return tuple(dict.fromkeys(url for urls in endpoints for url in urls))
 
     async def _write_registration(self, machine: Machine, holder: bytes, lease: base.Lease) -> int:
         presence = await self.store.range(keys.presence(machine.id))

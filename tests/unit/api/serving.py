@@ -13,8 +13,10 @@ from typing import TypeVar
 from argosy.api.cluster import open_cluster
 from argosy.api.server import Server
 from argosy.api.services import LogSource, Services
+from argosy.api.sessions import Sessions
 from argosy.client import Client
 from argosy.model.ids import MachineId
+from argosy.pki.authority import Authority
 from argosy.store.memory import MemoryStore
 
 T = TypeVar("T")
@@ -73,9 +75,15 @@ async def running(
     def clock() -> datetime:
         return datetime.now(UTC)
 
-    await open_cluster(store, clock=clock)
+    cluster = await open_cluster(store, clock=clock)
     services = Services(
-        store=store, clock=clock, logs=logs or {}, on_stop=lambda: stops.append(None)
+        store=store,
+        clock=clock,
+        logs=logs or {},
+        on_stop=lambda: stops.append(None),
+        sessions=Sessions(store, name="s1", clock=clock),
+        authority=Authority.make(cluster.id, now=clock()),
+        store_for_servers={"kind": "etcd", "endpoints": ["https://10.0.0.1:2379"]},
     )
     path = directory / "private" / "argosy.sock"
     server = Server(services, unix=path, tcp=tcp)

@@ -1,0 +1,115 @@
+"""The agents that speak to this server over the network: for each machine its gate, and how much it may ask.
+
+An agent is not trusted with more than its own machine, and not with that server's time either: whoever gets hold of one
+machine's key must not be able to keep the server from the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+
+from argosy.api.buckets import Bucket
+from argosy.api.gate import MachineGate
+from argosy.api.picture import Picture
+from argosy.api.problems import Refused
+from argosy.api.sessions import Sessions
+from argosy.api.streams import SIGN_OF_LIFE_SECONDS
+from argosy.errors import Temporary
+from argosy.model.ids import MachineId
+from argosy.store import codec
+
+REQUESTS_PER_SECOND = 50.0
+BULK_PER_SECOND = 100.0
+"""Of requests that carry what somebody asked for: output of units, of commands."""
+STREAMS = 4
+"""Assignments that one machine may follow at a time; an agent that reconnects may have two for a while."""
+
+
+class Door:
+    """One machine's."""
+
+    def __init__(self, gate: MachineGate, holder: str) -> None:
+        self.gate = gate
+        self.holder = holder
+        self._requests = Bucket(per_second=REQUESTS_PER_SECOND, burst=2 * REQUESTS_PER_SECOND)
+        self._bulk = Bucket(per_second=BULK_PER_SECOND, burst=2 * BULK_PER_SECOND)
+        self._streams = 0
+
+    def count(self, *, is_bulk: bool) -> None:
+        """Note a request. Raises Refused when there were too many."""
+        (self._bulk if is_bulk else self._requests).take()
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """While a stream is open. Raises Refused when there are too many."""
+        if self._streams >= STREAMS:
+            raise Refused(429, f"a machine may follow its assignment {STREAMS} times at once")
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+
+
+class Agents:
+    """All machines that have spoken to this server."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.sessions = sessions
+        self._doors: dict[MachineId, Door] = {}
+
+    def door(self, machine: MachineId) -> Door:
+        found = self._doors.get(machine)
+        if found is None:
+            gate = MachineGate(self.sessions, machine, holder="")
+            found = self._doors[machine] = Door(gate, "")
+        return found
+
+    def held_by(self, machine: MachineId, holder: str) -> MachineGate:
+        """The gate of the machine for an agent that says it is this one."""
+        door = self.door(machine)
+        if door.holder != holder:
+            door.gate = MachineGate(self.sessions, machine, holder=holder)
+            door.holder = holder
+        return door.gate
+
+    def check(self, picture: Picture) -> None:
+        """Forget the machines that are not in the cluster any more."""
+        for machine in [one for one in self._doors if one not in picture.identities]:
+            del self._doors[machine]
+            self.sessions.dismiss(machine)
+
+
+async def assignment_lines(door: Door, closing: asyncio.Event) -> AsyncGenerator[bytes, None]:
+    """The machine's assignments as lines, from the present one on; an empty line now and then as a sign of life.
+
+    The first chunk comes when the stream is open, and is empty. Raises Refused, Temporary before that; afterwards the
+    stream ends when the store's does.
+    """
+    with door.stream():
+        async with door.gate.assignments() as deliveries:
+            yield b""
+            ending = asyncio.create_task(closing.wait(), name="wait for the server to stop")
+            coming = asyncio.ensure_future(anext(deliveries))
+            try:
+                while not closing.is_set():
+                    await asyncio.wait(
+                        {ending, coming},
+                        timeout=SIGN_OF_LIFE_SECONDS,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                    if not coming.done():
+                        yield b"\n"
+                        continue
+                    try:
+                        delivery = coming.result()
+                    except Temporary:
+                        return
+                    coming = asyncio.ensure_future(anext(deliveries))
+                    yield codec.encode(delivery) + b"\n"
+            finally:
+                for task in (ending, coming):
+                    task.cancel()
+                await asyncio.gather(ending, coming, return_exceptions=True)

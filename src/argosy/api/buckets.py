@@ -1,0 +1,34 @@
+"""Token buckets: how often somebody may do something, with some haste allowed after a rest. Times are the loop's."""
+
+from __future__ import annotations
+
+import asyncio
+
+from argosy.api.problems import Refused
+
+
+class Bucket:
+    """per_second: how often in the long run. burst: how often at once."""
+
+    __slots__ = ("_burst", "_left", "_per_second", "_seen_at")
+
+    def __init__(self, *, per_second: float, burst: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._left = burst
+        self._seen_at = 0.0
+
+    def has_one(self) -> bool:
+        """Take one, if there is one left."""
+        now = asyncio.get_running_loop().time()
+        self._left = min(self._burst, self._left + (now - self._seen_at) * self._per_second)
+        self._seen_at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def take(self) -> None:
+        """Take one. Raises Refused, 429."""
+        if not self.has_one():
+            raise Refused(429, "too many requests", hint=f"{self._per_second:g} a second are taken")
