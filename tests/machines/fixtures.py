@@ -16,9 +16,9 @@ from machines.machine import Machine
 
 
 @contextmanager
-def booted(count: int = 1, *, docker: bool = False) -> Iterator[Machines]:
+def booted(count: int = 1, *, argosy: bool = True, docker: bool = False) -> Iterator[Machines]:
     """Machines for code that has no event loop, such as a fixture that outlives the loops of its tests."""
-    machines = Machines(count, docker=docker)
+    machines = Machines(count, argosy=argosy, docker=docker)
     with closing(machines):
         loop = asyncio.new_event_loop()
         try:

@@ -15,18 +15,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from machines import claims, root
+from machines import claims, installation, root
 from machines.machine import Machine
 from machines.network import Network
 
 
 class Machines:
-    """So many machines, named m1, m2, ... or as told. Start them by `async with`, or by `start` and `close`."""
+    """So many machines, named m1, m2, ... or as told. Start them by `async with`, or by `start` and `close`.
+
+    argosy: with the wheel of this checkout installed
+    docker: with Docker installed, and allowed what it needs
+    """
 
     def __init__(
-        self, count: int = 1, *, names: Sequence[str] | None = None, docker: bool = False
+        self,
+        count: int = 1,
+        *,
+        names: Sequence[str] | None = None,
+        argosy: bool = True,
+        docker: bool = False,
     ) -> None:
         self._names = list(names) if names is not None else [f"m{n + 1}" for n in range(count)]
+        self._argosy = argosy
         self._docker = docker
         self._machines: dict[str, Machine] = {}
         self._claim: claims.Claim | None = None
@@ -122,7 +132,8 @@ class Machines:
         self._network.create()
 
     def _layers(self) -> list[Path]:
-        return [root.base(docker=self._docker)]
+        base = root.base(docker=self._docker)
+        return [*(installation.layers(base) if self._argosy else []), base]
 
     def _place(self, name: str, layers: Sequence[Path]) -> Machine:
         assert self._claim is not None, "the machines are not started"

@@ -26,6 +26,7 @@ PACKAGES = (
     "openssh-server",
     "procps",
     "python3",
+    "python3-venv",
     "systemd",
     "systemd-sysv",
 )
