@@ -680,14 +680,13 @@ def _connect_unix(path: str) -> socket.socket:
 
 def _error(status: int, error: Mapping[str, Any]) -> errors.ArgosyError:
     """The class that the server raised; for one that this client does not know, the nearest for the status."""
-    kind = getattr(errors, str(error["kind"]), None)
-    if not (isinstance(kind, type) and issubclass(kind, errors.ArgosyError)):
-        kind = _BY_STATUS.get(status, errors.Invalid if status < 500 else errors.Permanent)
-    message, hint = str(error["message"]), str(error.get("hint") or "")
-    if issubclass(kind, errors.Invalid):
-        problems = tuple(str(problem) for problem in error.get("problems") or ())
-        return kind(message, problems=problems, hint=hint)
-    return kind(message, hint=hint)
+    return errors.named(
+        str(error["kind"]),
+        str(error["message"]),
+        hint=str(error.get("hint") or ""),
+        problems=tuple(str(problem) for problem in error.get("problems") or ()),
+        otherwise=_BY_STATUS.get(status, errors.Invalid if status < 500 else errors.Permanent),
+    )
 
 
 _BY_STATUS: Mapping[int, type[errors.ArgosyError]] = {

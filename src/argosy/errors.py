@@ -123,3 +123,22 @@ class Unauthenticated(Permanent):
 
 class NotAllowed(Permanent):
     """Whoever makes the request may not do that."""
+
+
+def named(
+    kind: str,
+    message: str,
+    *,
+    hint: str = "",
+    problems: tuple[str, ...] = (),
+    otherwise: type[ArgosyError],
+) -> ArgosyError:
+    """An error that came over the network, of the class with that name; of `otherwise` where there is none here, because
+    a newer program sent it.
+    """
+    found = globals().get(kind)
+    if not (isinstance(found, type) and issubclass(found, ArgosyError)):
+        found = otherwise
+    if issubclass(found, Invalid):
+        return found(message, problems=problems, hint=hint)
+    return found(message, hint=hint)
