@@ -23,7 +23,7 @@ Glob = Annotated[
     str,
     Meta(min_length=1, max_length=255, description="A unit's name, or a glob: `*`, `?`, `[...]`."),
 ]
-MachineRef = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+MachineRef = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
 AppRef = Annotated[
     str,
     Meta(
