@@ -8,6 +8,7 @@ the machine's own Python and pip, so that what runs is what somebody gets who in
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -62,12 +63,7 @@ def _install_libraries(layer: Path, base: Path) -> None:
 
 def _install_wheel(layer: Path, libraries: Path, base: Path) -> None:
     with tempfile.TemporaryDirectory() as wheels:
-        subprocess.run(
-            [sys.executable, "-m", "hatchling", "build", "--target=wheel", f"--directory={wheels}"],
-            cwd=CHECKOUT,
-            check=True,
-            capture_output=True,
-        )
+        _pip("wheel", "--no-deps", f"--wheel-dir={wheels}", str(CHECKOUT))
         with (
             overlay.writing(layer, lower=[libraries, base]) as tree,
             _handed_in(tree, Path(wheels)) as place,
@@ -88,9 +84,16 @@ def _for_machine(base: Path) -> list[str]:
 
 
 def _pip(*words: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "pip", *words, "--quiet", f"--constraint={CONSTRAINTS}"], check=True
+    """The host's pip, with everything at its pinned version, the build backend too; shows what pip says if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *words, "--disable-pip-version-check"],
+        env={**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
+    if done.returncode != 0:
+        raise OSError(f"pip {' '.join(words)}: {done.stdout.strip()}")
 
 
 def _inside(tree: Path, script: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import uuid
@@ -205,12 +206,14 @@ class Machine:
             stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
         )
         try:
             out, err = await asyncio.wait_for(process.communicate(data), timeout)
         except BaseException as stopped:
             if process.returncode is None:
-                process.kill()
+                # The group, because what runs in the machine is a child of nsenter.
+                os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
             if isinstance(stopped, TimeoutError):
                 words = " ".join(argv)
@@ -252,9 +255,8 @@ class Machine:
         Source: libfaketime's README, "Using the file as a source".
         """
         await self.put_file("/etc/faketime-of-tests", f"{seconds:+.0f}\n")
-        library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
         settings = (
-            f"LD_PRELOAD={library}",
+            "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1",  # ld.so(8) knows $LIB
             "FAKETIME_TIMESTAMP_FILE=/etc/faketime-of-tests",
             "FAKETIME_CACHE_DURATION=1",
             "FAKETIME_DONT_FAKE_MONOTONIC=1",
@@ -286,7 +288,7 @@ class Machine:
             kinds = ["-m", "-u", "-i", "-n", "-p", "-C"]
             enter = [NSENTER, "-t", str(self._leader), *kinds, *nsenter, "--"]
         else:
-            enter = [CHROOT, str(self.root)]
+            enter = [CHROOT, f"--userspec={user or 'root'}", str(self.root)]
         return ["env", "-i", *words, *enter]
 
     def _power_on(self, notify: Path) -> None:
