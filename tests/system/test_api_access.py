@@ -23,6 +23,7 @@ from argosy.api.access_schemas import (
     TokenView,
 )
 from argosy.api.app import ROUTES
+from argosy.api.protocol import BoundedProtocol
 from argosy.api.removing import remove_machine
 from argosy.model.event import Event
 from argosy.model.identity import Identity
@@ -461,6 +462,19 @@ async def test_guessing_tokens_does_not_reach_the_store_more_than_it_can_bear(
         assert (await read_answer(reader)).status == 401
     writer.close()
     assert len(reads) < 400
+
+
+async def test_strangers_cannot_keep_machines_out_by_taking_all_connections(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedProtocol, "max_connections", 20)
+    context = await server.machine()
+    for _ in range(10):
+        await server.connect()
+    refused = await server.ask("GET", "/v1/version")
+    assert (refused.status, refused.message) == (503, "too many connections")
+    link = await Link.open(server, context=context)
+    assert (await link.report()).status == 204
 
 
 # --- being turned out -----------------------------------------------------------------------------------------------

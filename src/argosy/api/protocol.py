@@ -17,7 +17,7 @@ import msgspec
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from argosy.api import problems
-from argosy.api.access import Peer, peer_of
+from argosy.api.access import STRANGER, Peer, peer_of
 from argosy.errors import ArgosyError, StoreUnavailable
 
 REQUEST_SECONDS = 20.0
@@ -26,6 +26,8 @@ MAX_HEAD_BYTES = 128 * 1024
 OTHER_FILES = 500
 """Open files that are no connections: the store's, and pipes of units where they run in this process."""
 FEWEST_CONNECTIONS = 100
+STRANGERS_SHARE = 0.5
+"""Part of the connections up to which one over TLS is taken that shows no certificate of a machine."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -43,8 +45,13 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app = _with_peer(self.app, peer_of(transport))
-        if len(self.connections) > (self.max_connections or connections_possible()):
+        peer = peer_of(transport)
+        self.app = _with_peer(self.app, peer)
+        most = self.max_connections or connections_possible()
+        if peer == STRANGER:
+            # The rest is for machines: who knows nobody must not be able to keep them out.
+            most = int(most * STRANGERS_SHARE)
+        if len(self.connections) > most:
             self._refuse(StoreUnavailable("too many connections", hint="close some; try again"))
         else:
             self._expect_request()
