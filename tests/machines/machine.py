@@ -182,6 +182,12 @@ class Machine:
     def plug_cable(self) -> None:
         self._network.set_cable(self._number, is_plugged=True)
 
+    def slow(self, *, delay: float = 0.0, loss: float = 0.0) -> None:
+        """Whatever it sends and receives takes `delay` seconds longer, and that part of it is lost (0.01: one packet in
+        a hundred), from now on and after its next boots. Without arguments the cable is good again.
+        """
+        self._network.set_speed(self._number, delay=delay, loss=loss)
+
     # Inside
 
     async def run(

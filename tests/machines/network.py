@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+from machines import delay_line
 
 
 def ip(*words: str, namespace: str | None = None, may_fail: bool = False) -> str:
@@ -44,6 +47,8 @@ class Network:
         self._host_link = f"argosy{subnet}"
         self._deaf: dict[str, set[str]] = {}  # who hears nothing from whom, by address
         self._plugged: dict[str, str] = {}  # the namespaces that exist now, by address
+        self._slow: dict[int, tuple[float, float]] = {}  # delay and loss, by machine
+        self._delay_lines: dict[int, subprocess.Popen[str]] = {}
 
     def create(self) -> None:
         ip("netns", "add", self._switch)
@@ -63,29 +68,23 @@ class Network:
         """Make the namespace of a machine and its cable; returns the namespace's path."""
         address, name, port = self.address(number), self._namespace(number), f"port{number}"
         ip("netns", "add", name)
-        ip(
-            "link",
-            "add",
-            port,
-            "type",
-            "veth",
-            "peer",
-            "eth0",
-            "netns",
-            name,
-            namespace=self._switch,
-        )
+        # Of one name and hardware address over all boots, as a card in a machine: others remember it for a while.
+        card = ("peer", "name", "eth0", "address", f"02:00:00:00:00:{number:02x}", "netns", name)
+        ip("link", "add", port, "type", "veth", *card, namespace=self._switch)
         ip("link", "set", port, "master", "bridge", "up", namespace=self._switch)
         ip("link", "set", "lo", "up", namespace=name)
         ip("address", "add", f"{address}/24", "dev", "eth0", namespace=name)
         ip("link", "set", "eth0", "up", namespace=name)
         self._plugged[address] = name
         self._tell(address)
+        if number in self._slow:
+            self._insert_delay_line(number)
         return f"/run/netns/{name}"
 
     def unplug(self, number: int) -> None:
         """Pull the cable for good and delete the namespace."""
         self._plugged.pop(self.address(number), None)
+        self._remove_delay_line(number)
         ip("link", "delete", f"port{number}", namespace=self._switch, may_fail=True)
         ip("netns", "delete", self._namespace(number), may_fail=True)
 
@@ -93,6 +92,16 @@ class Network:
         """The machine sees its link go down or come up."""
         state = "up" if is_plugged else "down"
         ip("link", "set", f"port{number}", state, namespace=self._switch)
+
+    def set_speed(self, number: int, *, delay: float, loss: float) -> None:
+        """Frames take `delay` seconds longer each way, and the part `loss` of them gets lost; 0 and 0 is a good cable."""
+        self._slow.pop(number, None)
+        if delay or loss:
+            self._slow[number] = (delay, loss)
+        if self.address(number) in self._plugged:
+            self._remove_delay_line(number)
+            if number in self._slow:
+                self._insert_delay_line(number)
 
     def separate(self, one: Iterable[str], other: Iterable[str], *, both_ways: bool = True) -> None:
         """Nothing from `one` reaches `other`, nor back; adds to what is separated already."""
@@ -109,6 +118,33 @@ class Network:
         self._deaf.clear()
         for address in deafened:
             self._tell(address)
+
+    def _insert_delay_line(self, number: int) -> None:
+        """Machine, a bridge of its own, delay line, the common bridge."""
+        near, far, own = f"near{number}", f"far{number}", f"slow{number}"
+        words = [sys.executable, "-SE", delay_line.__file__, near, far]
+        line = subprocess.Popen(
+            ["ip", "netns", "exec", self._switch, *words, *map(str, self._slow[number])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._delay_lines[number] = line
+        assert line.stdout is not None
+        if line.stdout.readline() != "ready\n":
+            raise OSError(f"the slow cable of machine {number} did not start: see standard error")
+        ip("link", "add", own, "type", "bridge", namespace=self._switch)
+        for device, bridge in ((far, "bridge"), (near, own), (f"port{number}", own)):
+            ip("link", "set", device, "master", bridge, "up", namespace=self._switch)
+        ip("link", "set", own, "up", namespace=self._switch)
+
+    def _remove_delay_line(self, number: int) -> None:
+        line = self._delay_lines.pop(number, None)
+        if line is None:
+            return
+        line.communicate()  # it ends with its input, and its devices with it
+        ip("link", "delete", f"slow{number}", namespace=self._switch, may_fail=True)
+        ip("link", "set", f"port{number}", "master", "bridge", namespace=self._switch)
 
     def _namespace(self, number: int) -> str:
         return f"argosy-{self.subnet}-{number}"
