@@ -12,25 +12,31 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import hmac
 import http.client
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, NotRequired, Self, TypedDict, TypeVar
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from argosy import errors
+from argosy.endpoint import SYSTEM_SOCKET, Login, login_path
+from argosy.endpoint import Endpoint as Endpoint
+from argosy.endpoint import state_dir as state_dir
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
 SILENCE_SECONDS = 50.0
 """How long a stream may say nothing before it counts as broken: three of the server's signs of life, one each 15 s."""
+CA_DIGITS = 32
+"""Hex digits at the end of a token: the beginning of the digest of the authority's certificate (`pki/tokens.py`)."""
 PAGE = 5000
 SUN_PATH_BYTES = 107
 """Longest path that connect(2) takes for a unix socket: sun_path has 108 bytes with its NUL (unix(7))."""
@@ -212,6 +218,36 @@ class LogLine(TypedDict):
     cursor: str
 
 
+class TokenView(TypedDict):
+    id: str
+    kind: Literal["machine", "server", "person"]
+    role: Literal["viewer", "deployer", "admin"] | None
+    name: str
+    created_at: str
+    expires_at: str | None
+    uses_left: int | None
+    by: str
+
+
+class CreatedToken(TypedDict):
+    text: str
+    token: TokenView
+
+
+class Joined(TypedDict):
+    certificate: str
+    ca: str
+    cluster: str
+    servers: list[str]
+
+
+class ServerJoined(TypedDict):
+    ca: str
+    ca_key: str
+    cluster: str
+    store: dict[str, Any]
+
+
 class WatchItem(NamedTuple):
     """One thing that changed.
 
@@ -247,56 +283,7 @@ def unit_text(unit: UnitDetail) -> bytes:
     return unit["text"].encode()
 
 
-# --- where the server is --------------------------------------------------------------------------------------------
-
-
-def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where one user's server keeps its store and its socket: $ARGOSY_STATE_DIR, else `argosy` in the XDG state directory.
-
-    Source: XDG Base Directory Specification 0.8; a relative $XDG_STATE_HOME is ignored, as it says.
-    """
-    if own := environ.get("ARGOSY_STATE_DIR"):
-        return Path(own).absolute()
-    base = environ.get("XDG_STATE_HOME", "")
-    if base.startswith("/"):
-        return Path(base) / "argosy"
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
-    return home / ".local/state/argosy"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A unix socket (`path`) or a TCP address (`host` and `port`)."""
-
-    path: str = ""
-    host: str = "localhost"
-    port: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Endpoint:
-        """From `unix:///path/of/socket` or `http://127.0.0.1:port`. Raises Invalid."""
-        wrong = errors.Invalid(
-            f"{text!r} is not an endpoint",
-            hint="use unix:///path/of/socket or http://127.0.0.1:PORT",
-        )
-        try:
-            url = urlsplit(text)
-            port = url.port
-        except ValueError:
-            raise wrong from None
-        if url.scheme == "unix" and not url.netloc and url.path.startswith("/"):
-            return cls(path=unquote(url.path))
-        has_more = url.path not in ("", "/") or url.query or url.fragment or "@" in url.netloc
-        if url.scheme == "http" and url.hostname and port and not has_more:
-            return cls(host=url.hostname, port=port)
-        raise wrong
-
-    def __str__(self) -> str:
-        if self.path:
-            return "unix://" + quote(self.path)
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
-
+# --- calls ----------------------------------------------------------------------------------------------------------
 
 T = TypeVar("T", covariant=True)
 Query = list[tuple[str, str]]
@@ -379,19 +366,59 @@ class Stream(Generic[T]):
 class Client:
     """Calls to one server. Every method raises the server's own errors, and ServerUnreachable when none answers."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, token: str = "", ca: str = "") -> None:
+        """ca: the certificate (PEM) of the authority to believe, where there is TLS. Without it the server is asked for
+        its own, which is believed only if the token vouches for it.
+        """
         self.endpoint = endpoint
+        self._token = token
+        self._ca = ca
+        self._tls: ssl.SSLContext | None = None
 
     @classmethod
     def find(cls, endpoint: str | None = None, environ: Mapping[str, str] = os.environ) -> Client:
-        """The server named by `endpoint`, else by $ARGOSY_ENDPOINT, else the user's own socket. Connects to nothing yet.
+        """The server named by `endpoint`, else by $ARGOSY_ENDPOINT, else the one that the person is logged in at, else
+        their own `argosy up`, else the server of this host. Connects to nothing yet.
 
-        Raises Invalid for an endpoint that is none.
+        Raises Invalid for an endpoint that is none, and for a damaged login.
         """
-        named = endpoint or environ.get("ARGOSY_ENDPOINT")
-        if named:
-            return cls(Endpoint.parse(named))
+        if named := endpoint or environ.get("ARGOSY_ENDPOINT"):
+            return cls._at(Endpoint.parse(named), environ)
+        login = Login.read(login_path(environ))
+        if login is not None:
+            return cls(Endpoint.parse(login.endpoint), token=login.token, ca=login.ca)
+        own = state_dir(environ) / "argosy.sock"
+        if not own.exists() and SYSTEM_SOCKET.exists():
+            return cls(Endpoint(path=str(SYSTEM_SOCKET)))
+        return cls(Endpoint(path=str(own)))
+
+    @classmethod
+    def of_this_user(
+        cls, endpoint: str | None = None, environ: Mapping[str, str] = os.environ
+    ) -> Client:
+        """As `find`, but nothing else than the user's own `argosy up` where no endpoint is named."""
+        if named := endpoint or environ.get("ARGOSY_ENDPOINT"):
+            return cls._at(Endpoint.parse(named), environ)
         return cls(Endpoint(path=str(state_dir(environ) / "argosy.sock")))
+
+    @classmethod
+    def _at(cls, endpoint: Endpoint, environ: Mapping[str, str]) -> Client:
+        if not endpoint.is_tls:
+            return cls(endpoint)
+        login = Login.read(login_path(environ))
+        if login is None or login.endpoint != str(endpoint):
+            return cls(endpoint, token=environ.get("ARGOSY_TOKEN", ""))
+        return cls(endpoint, token=environ.get("ARGOSY_TOKEN") or login.token, ca=login.ca)
+
+    @property
+    def ca(self) -> str:
+        """Certificate (PEM) of the cluster's authority; asks the server for it if need be.
+
+        Raises Unauthenticated when nothing vouches for the one that the server has.
+        """
+        if not self._ca:
+            self._ca = self._introduced()
+        return self._ca
 
     def is_there(self) -> bool:
         """Whether a server answers."""
@@ -564,17 +591,72 @@ class Client:
         ]
         return self._stream("/v1/logs", query, _json_lines, timeout_seconds)
 
+    # --- of clusters --------------------------------------------------------------------------------------------
+
+    def tokens(self) -> list[TokenView]:
+        rows: list[TokenView] = self._call("GET", "/v1/tokens")["tokens"]
+        return rows
+
+    def create_token(
+        self,
+        kind: str,
+        *,
+        role: str | None = None,
+        name: str = "",
+        uses: int | None = None,
+        expires_in_seconds: int | None = None,
+        never_expires: bool = False,
+    ) -> CreatedToken:
+        """Make a token; its secret is in this answer only. What is not given is as the server has it by default."""
+        body: dict[str, Any] = {"kind": kind, "name": name}
+        if role is not None:
+            body["role"] = role
+        if uses is not None:
+            body["uses"] = uses
+        if expires_in_seconds is not None or never_expires:
+            body["expires_in_seconds"] = expires_in_seconds
+        answer: CreatedToken = self._call("POST", "/v1/tokens", body=body)
+        return answer
+
+    def revoke_token(self, token_id: str) -> TokenView:
+        """Raises NotFound."""
+        answer: TokenView = self._call("DELETE", f"/v1/tokens/{quote(token_id, safe='')}")
+        return answer
+
+    def join(self, *, machine: str, hostname: str, csr: str) -> Joined:
+        """Join the cluster as a machine, with this client's token."""
+        body = {"token": self._token, "machine": machine, "hostname": hostname, "csr": csr}
+        answer: Joined = self._call("POST", "/v1/join", body=body)
+        return answer
+
+    def join_server(self, *, name: str, addresses: Sequence[str]) -> ServerJoined:
+        """Join the cluster as a server, with this client's token: gives the key of the cluster's authority."""
+        body = {"token": self._token, "name": name, "addresses": list(addresses)}
+        answer: ServerJoined = self._call("POST", "/v1/join-server", body=body)
+        return answer
+
+    def backup(self) -> bytes:
+        """All records of the cluster, as `store/backup.py` has them in a file."""
+        response, answer = self._exchange("GET", "/v1/backup", [], None)
+        if response.status != http.HTTPStatus.OK:
+            self._decode(response, answer)
+        return answer
+
     # --- how a call is made -------------------------------------------------------------------------------------
 
     def _call(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> Any:
+        return self._decode(*self._exchange(method, path, query or [], body))
+
+    def _exchange(
+        self, method: str, path: str, query: Query, body: Any
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         connection = self._connect()
         with contextlib.closing(connection):
-            response = self._send(connection, method, path, query or [], body)
+            response = self._send(connection, method, path, query, body)
             try:
-                answer = response.read()
+                return response, response.read()
             except (OSError, http.client.HTTPException) as problem:
                 raise self._no_answer(method, problem) from problem
-        return self._decode(response, answer)
 
     def _stream(
         self,
@@ -597,6 +679,10 @@ class Client:
 
     def _connect(self) -> http.client.HTTPConnection:
         at = self.endpoint
+        if at.is_tls:
+            if self._tls is None:
+                self._tls = _trusting(self.ca)
+            return self._connect_tls(self._tls)
         connection = http.client.HTTPConnection(at.host, at.port or None, timeout=CONNECT_SECONDS)
         try:
             if at.path:
@@ -607,11 +693,67 @@ class Client:
             hint = "start one: argosy up"
             if isinstance(problem, PermissionError):
                 hint = f"use the account that the server runs under: ls -l {at.path}"
+            elif at.path == str(SYSTEM_SOCKET):
+                hint = "systemctl status argosy-server"
             raise errors.ServerUnreachable(
                 f"no server answers at {at}: {_reason(problem)}", hint=hint
             ) from problem
         connection.sock.settimeout(ANSWER_SECONDS)
         return connection
+
+    def _connect_tls(self, context: ssl.SSLContext) -> http.client.HTTPSConnection:
+        at = self.endpoint
+        connection = http.client.HTTPSConnection(
+            at.host, at.port, timeout=CONNECT_SECONDS, context=context
+        )
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as problem:
+            raise errors.ServerUnreachable(
+                f"what answers at {at} does not prove that it is that server: {problem.verify_message}",
+                hint=f"if the cluster was made anew: argosy login {at}",
+            ) from problem
+        except OSError as problem:
+            raise errors.ServerUnreachable(
+                f"no server answers at {at}: {_reason(problem)}",
+                hint="is it the right address and port, and does the server run?",
+            ) from problem
+        connection.sock.settimeout(ANSWER_SECONDS)
+        return connection
+
+    def _introduced(self) -> str:
+        """The certificate of the server's authority, fetched from whoever answers and believed for the token's sake."""
+        _, _, digest = self._token.rpartition("_")
+        if not self._token:
+            raise errors.Unauthenticated(
+                f"nothing says who you are at {self.endpoint}, nor whether that is the right server",
+                hint=f"argosy login {self.endpoint}",
+            )
+        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.minimum_version = ssl.TLSVersion.TLSv1_3
+        unverified.check_hostname = False
+        unverified.verify_mode = ssl.CERT_NONE
+        connection = self._connect_tls(unverified)
+        with contextlib.closing(connection):
+            try:
+                # The token is not sent: nobody is believed yet.
+                connection.request("GET", "/v1/ca", headers={"Connection": "close"})
+                response = connection.getresponse()
+                answer = self._decode(response, response.read())
+            except (OSError, http.client.HTTPException) as problem:
+                raise self._no_answer("GET", problem) from problem
+        found = str(answer["certificate"])
+        try:
+            own = hashlib.sha256(ssl.PEM_cert_to_DER_cert(found)).hexdigest()
+        except ValueError:
+            own = ""
+        is_whole = len(digest) == CA_DIGITS and bool(own)
+        if not is_whole or not hmac.compare_digest(own[:CA_DIGITS].encode(), digest.encode()):
+            raise errors.Unauthenticated(
+                f"the server at {self.endpoint} is not of the cluster that the token is for",
+                hint="check the URL, and that the token was copied whole; nothing was sent",
+            )
+        return found
 
     def _send(
         self,
@@ -623,6 +765,8 @@ class Client:
     ) -> http.client.HTTPResponse:
         target = path + ("?" + urlencode(query) if query else "")
         headers = {"Accept": "*/*", "Connection": "close"}
+        if self.endpoint.is_tls and self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         data = None
         if body is not None:
             data = json.dumps(body).encode()
@@ -657,6 +801,18 @@ class Client:
                 f"what answers at {self.endpoint} is not an Argosy server (status {response.status})",
                 hint="check $ARGOSY_ENDPOINT",
             ) from None
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_verify_locations(cadata=ca)
+    except (ssl.SSLError, ValueError):
+        raise errors.Invalid(
+            "the certificate of the cluster's authority cannot be read", hint="argosy login URL"
+        ) from None
+    return context
 
 
 def _connect_unix(path: str) -> socket.socket:

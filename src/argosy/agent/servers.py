@@ -38,9 +38,8 @@ class Servers:
         self._path = path
         self._chance = chance
         self._changed = asyncio.Event()
-        told = self._load()
-        chance.shuffle(told)
-        self._all = _merged(told, self._configured)
+        self._told = tuple(self._load())
+        self._all = _merged(chance.sample(self._told, len(self._told)), self._configured)
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -56,6 +55,11 @@ class Servers:
             )
         return self._all[0]
 
+    @property
+    def distinct(self) -> tuple[str, ...]:
+        """Those that servers told of, one URL for each server, if any did. The settings may name the same in another way."""
+        return self._told or self._configured
+
     def move_on(self, failed: str) -> None:
         """That one did not answer: ask it last, if it is the one that is asked now."""
         if len(self._all) > 1 and self._all[0] == failed:
@@ -65,11 +69,12 @@ class Servers:
     def learn(self, urls: Sequence[str]) -> None:
         """Remember what a server said of where servers are; the one that is spoken to now stays the first."""
         told = [url for url in dict.fromkeys(urls) if _is_url(url)][:MOST]
-        if not told or set(_merged(told, self._configured)) == set(self._all):
+        if not told or set(told) == set(self._told):
             return
         known = [url for url in self._all if url in told or url in self._configured]
         new = [url for url in told if url not in known]
         self._chance.shuffle(new)
+        self._told = tuple(told)
         self._all = _merged(known, new)
         self._changed.set()
         self._changed = asyncio.Event()

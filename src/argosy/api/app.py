@@ -21,6 +21,7 @@ from argosy.api.access import STRANGER, Access, Peer, Principal, check_loaded, i
 from argosy.api.routes import (
     about,
     agents,
+    backup,
     events,
     joining,
     logs,
@@ -53,6 +54,7 @@ ROUTES: tuple[Route, ...] = (
     *joining.ROUTES,
     *tokens.ROUTES,
     *agents.ROUTES,
+    *backup.ROUTES,
 )
 
 

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    here = Client.find(args.endpoint)
+    here = Client.of_this_user(args.endpoint)
     if here.is_there():
         ran = sorted({row["name"] for row in here.states() if row["active"] == "active"})
         here.stop_cluster()

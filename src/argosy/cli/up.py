@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     directory = Path(args.directory).resolve()
     app = _read(directory)
     submissions = _submissions(app, directory, args.env)
-    here = Client.find(args.endpoint)
+    here = Client.of_this_user(args.endpoint)
     if here.is_there():
         if args.listen:
             raise Invalid(

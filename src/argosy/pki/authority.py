@@ -25,9 +25,10 @@ from argosy.pki import certificates
 
 AUTHORITY_LIFE = timedelta(days=3650)
 LIFE = timedelta(days=90)
-"""Of all other certificates; they are renewed by themselves long before (`certificates.renew_at`)."""
+"""Of all other certificates, if nobody says otherwise; they are renewed by themselves long before
+(`certificates.renew_at`)."""
 EARLIER = timedelta(days=1)
-"""How much before now a certificate begins to hold: clocks may differ."""
+"""How much before now a certificate begins to hold, at most as long as it lasts: clocks may differ."""
 MAX_REQUEST_BYTES = 16 * 1024
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.ASCII)
 
@@ -40,6 +41,8 @@ class Authority:
     """PEM."""
     key: bytes = field(repr=False)
     """PEM; the one secret on which everybody's identity rests."""
+    life: timedelta = LIFE
+    """Of the certificates that it signs."""
 
     def __post_init__(self) -> None:
         """Raises Invalid when certificate and key do not belong together."""
@@ -100,7 +103,7 @@ class Authority:
         issuer = certificates.load(self.certificate)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
         certificate = (
-            _builder(_name(name), issuer.subject, public, now, LIFE)
+            _builder(_name(name), issuer.subject, public, now, self.life)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
@@ -164,7 +167,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - EARLIER)
+        .not_valid_before(now - min(EARLIER, life))
         .not_valid_after(now + life)
     )
 

@@ -184,6 +184,25 @@ def _words(problem: Exception) -> str:
     return str(getattr(problem, "strerror", None) or problem)
 
 
+def machine_of(pem: bytes) -> PeerCertificate | None:
+    """What a certificate (PEM) says of its machine; None when it is no machine's. Raises Invalid."""
+    certificate = load(pem)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    found = _MACHINE_URI.fullmatch(uris[0]) if len(uris) == 1 else None
+    if found is None:
+        return None
+    return PeerCertificate(
+        cluster=found[1],
+        machine=MachineId(found[2]),
+        serial=f"{certificate.serial_number:x}",
+        expires_at=certificate.not_valid_after_utc.timestamp(),
+    )
+
+
 def peer_certificate(found: Mapping[str, Any] | None) -> PeerCertificate | None:
     """Of what `ssl.SSLObject.getpeercert` says of a verified certificate; None when it is no machine's."""
     if not found:

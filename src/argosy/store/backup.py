@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,16 +55,15 @@ async def write_backup(store: Store, path: Path) -> Header:
 
     The file is there whole and on disk, or not at all. Raises OSError, and what `transfer.read` raises.
     """
-    contents = await read(store)
-    header = Header(
-        format=FORMAT,
-        version=VERSION,
-        cluster=contents.cluster,
-        revision=contents.revision,
-        created_at=datetime.now(UTC),
-    )
-    _replace(path, _lines(header, contents.records))
+    header, lines = await _backup(store)
+    replace_file(path, lines)
     return header
+
+
+async def backup_bytes(store: Store) -> bytes:
+    """What `write_backup` writes. Raises what `transfer.read` raises."""
+    _, lines = await _backup(store)
+    return b"".join(lines)
 
 
 def read_backup(path: Path) -> tuple[Header, Contents]:
@@ -84,6 +83,18 @@ async def restore_backup(path: Path, store: Store, *, progress: Progress = unhee
     cluster = raised(contents.cluster, now=datetime.now(UTC))
     await write(store, contents._replace(cluster=cluster), progress=progress)
     return cluster
+
+
+async def _backup(store: Store) -> tuple[Header, Iterator[bytes]]:
+    contents = await read(store)
+    header = Header(
+        format=FORMAT,
+        version=VERSION,
+        cluster=contents.cluster,
+        revision=contents.revision,
+        created_at=datetime.now(UTC),
+    )
+    return header, _lines(header, contents.records)
 
 
 def _lines(header: Header, records: tuple[Record, ...]) -> Iterator[bytes]:
@@ -148,8 +159,8 @@ def _damaged(name: str, why: str) -> StoreRefused:
     )
 
 
-def _replace(path: Path, lines: Iterator[bytes]) -> None:
-    """Write to a new file beside it, sync, rename, sync the directory."""
+def replace_file(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a file for its owner alone: to a new one beside it, sync, rename, sync the directory. Raises OSError."""
     descriptor, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor is no path
