@@ -7,6 +7,7 @@ signals. Its protocol, made for one connection, is (`protocol.py`).
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import logging
 import socket
 import ssl
@@ -36,6 +37,9 @@ GRACE_SECONDS = 3.0
 KEEP_ALIVE_SECONDS = 30
 """How long a connection may wait for its next request; an agent has one every few seconds."""
 TLS_GOODBYE_SECONDS = 2.0
+TLS_BUFFER_BYTES = 16 * 1024
+"""What is read of a TLS connection at a time: a record has no more. asyncio's own 256 KiB (CPython 3.11 to 3.14,
+Lib/asyncio/sslproto.py) are written to when a connection begins, a quarter of a gigabyte for a thousand agents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +130,7 @@ class Server:
         try:
             for sock in self._sockets:
                 if sock is self._tls:
+                    asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
                     listener = await loop.create_server(
                         connect,
                         sock=sock,
