@@ -6,7 +6,7 @@ A test that cuts power or cables boots its own by `async with Machines(3)`, whic
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import pytest
@@ -16,9 +16,15 @@ from machines.machine import Machine
 
 
 @contextmanager
-def booted(count: int = 1, *, argosy: bool = True, docker: bool = False) -> Iterator[Machines]:
+def booted(
+    count: int = 1,
+    *,
+    names: Sequence[str] | None = None,
+    argosy: bool = True,
+    docker: bool = False,
+) -> Iterator[Machines]:
     """Machines for code that has no event loop, such as a fixture that outlives the loops of its tests."""
-    machines = Machines(count, argosy=argosy, docker=docker)
+    machines = Machines(count, names=names, argosy=argosy, docker=docker)
     with closing(machines):
         loop = asyncio.new_event_loop()
         try:

@@ -25,6 +25,7 @@ class Machines:
 
     argosy: with the wheel of this checkout installed
     docker: with Docker installed, and allowed what it needs
+    shared: directories of the host that every machine sees at the same place, read-only
     """
 
     def __init__(
@@ -34,11 +35,16 @@ class Machines:
         names: Sequence[str] | None = None,
         argosy: bool = True,
         docker: bool = False,
+        shared: Sequence[Path] = (),
     ) -> None:
         self._names = list(names) if names is not None else [f"m{n + 1}" for n in range(count)]
         self._argosy = argosy
         self._docker = docker
+        self._shared = shared
         self._machines: dict[str, Machine] = {}
+        self._layers: list[
+            Path
+        ] = []  # the same for all of them, though the source may change meanwhile
         self._claim: claims.Claim | None = None
         self._network: Network | None = None
 
@@ -76,9 +82,9 @@ class Machines:
         """Boot all of them, side by side; returns when every one is up. What started is gone again if one fails."""
         try:
             await asyncio.to_thread(self._claim_network)
-            layers = await asyncio.to_thread(self._layers)
+            self._layers = await asyncio.to_thread(self._find_layers)
             for name in self._names:
-                self._place(name, layers)
+                self._place(name)
             async with asyncio.TaskGroup() as tasks:
                 for machine in self:
                     tasks.create_task(self._first_boot(machine), name=f"boot {machine.name}")
@@ -103,7 +109,7 @@ class Machines:
 
         The kit's other machines do not know its name, only its address.
         """
-        machine = self._place(name, await asyncio.to_thread(self._layers))
+        machine = self._place(name)
         await self._first_boot(machine, image=like.disk if like else None)
         return machine
 
@@ -131,21 +137,22 @@ class Machines:
         self._network = Network(self._claim.number)
         self._network.create()
 
-    def _layers(self) -> list[Path]:
+    def _find_layers(self) -> list[Path]:
         base = root.base(docker=self._docker)
         return [*(installation.layers(base) if self._argosy else []), base]
 
-    def _place(self, name: str, layers: Sequence[Path]) -> Machine:
+    def _place(self, name: str) -> Machine:
         assert self._claim is not None, "the machines are not started"
         assert name not in self._machines, f"there is a machine {name} already"
         self._machines[name] = Machine(
             name,
             number=len(self._machines),
             directory=self._claim.directory / name,
-            lower=layers,
+            lower=self._layers,
             group=claims.group(self._claim.number, name),
             network=self.network,
             docker=self._docker,
+            shared=self._shared,
         )
         return self._machines[name]
 

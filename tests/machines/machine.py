@@ -64,6 +64,7 @@ class Machine:
         group: Group,
         network: Network,
         docker: bool = False,
+        shared: Sequence[Path] = (),
     ) -> None:
         self.name = name
         self.address = network.address(number)
@@ -78,6 +79,7 @@ class Machine:
         self._group = group
         self._network = network
         self._docker = docker
+        self._shared = shared
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
@@ -311,6 +313,7 @@ class Machine:
                 env={
                     "PATH": os.environ["PATH"],
                     "NOTIFY_SOCKET": str(notify),
+                    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # /proc/sys/net
                     # The machine sees version 2 alone, as current distributions have it; Docker needs
                     # the controllers, which may be version 1 on this host.
                     "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0" if self._is_docker_on_v1() else "1",
@@ -322,13 +325,17 @@ class Machine:
 
     def _nspawn(self, namespace: str) -> list[str]:
         return [
+            # From inside the namespace, so that its devices are the ones in /sys; not by
+            # --network-namespace-path=, which shows those of the host there.
+            *(NSENTER, f"--net={namespace}"),
             "systemd-nspawn",
             "--quiet",
             "--boot",
             f"--directory={self.root}",
             f"--machine=argosy-{self._network.subnet}-{self._number}",
             f"--hostname={self.name}",
-            f"--network-namespace-path={namespace}",
+            # What it has by itself only with a network namespace that it made: see the environment, too.
+            "--capability=CAP_NET_ADMIN",
             "--register=no",
             "--keep-unit",
             "--notify-ready=yes",
@@ -336,6 +343,7 @@ class Machine:
             "--resolv-conf=off",
             "--timezone=off",
             "--link-journal=no",
+            *(f"--bind-ro={path}" for path in self._shared),
         ]
 
     async def _wait_until_ready(self, receiver: socket.socket) -> None:
