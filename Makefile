@@ -16,6 +16,7 @@ up: $(READY) ## Install into a virtual environment and run examples/hello
 test: $(READY) ## Set up and run every check and test
 	scripts/install-test-programs
 	$(MAKE) --no-print-directory lint
+	PYTHONPATH=tests $(BIN)/python -m machines
 	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(READY) lint ## Format, lint, types, layers and the fast tests: under a minute

@@ -1,4 +1,9 @@
-"""Machines as pytest fixtures, for test modules whose tests share them: `from machines.fixtures import machine`.
+"""What test modules on machines begin with, and machines that their tests share.
+
+    from machines.fixtures import machine, on_machines
+
+    __all__ = ["machine"]
+    pytestmark = on_machines
 
 A test that cuts power or cables boots its own by `async with Machines(3)`, which costs a second.
 """
@@ -6,6 +11,7 @@ A test that cuts power or cables boots its own by `async with Machines(3)`, whic
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
@@ -13,6 +19,12 @@ import pytest
 
 from machines.kit import Machines
 from machines.machine import Machine
+
+on_machines = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),  # whoever runs pytest alone may have to build the Debian root first
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root may boot machines"),
+]
 
 
 @contextmanager

@@ -17,13 +17,13 @@ from dbus_fast.aio import MessageBus
 from argosy import __version__
 from machines import cache
 from machines.cgroups import hierarchies
-from machines.fixtures import machine
+from machines.fixtures import machine, on_machines
 from machines.kit import Machines
 from machines.machine import CommandFailed, Machine
 from machines.root import USER
 
 __all__ = ["machine"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = on_machines
 
 TESTS = Path(__file__).parents[1]
 COUNTING = """[Service]
