@@ -314,14 +314,12 @@ class Machine:
                     "PATH": os.environ["PATH"],
                     "NOTIFY_SOCKET": str(notify),
                     "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # /proc/sys/net
-                    # The machine sees version 2 alone, as current distributions have it; Docker needs
-                    # the controllers, which may be version 1 on this host.
-                    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0" if self._is_docker_on_v1() else "1",
+                    # Version 2 alone, as current distributions have it, also on a host that has both.
+                    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+                    # Docker needs system calls that nspawn refuses: keys, and eBPF for devices.
+                    **({"SYSTEMD_SECCOMP": "0"} if self._docker else {}),
                 },
             )
-
-    def _is_docker_on_v1(self) -> bool:
-        return self._docker and len(self._group.entrances()) > 1
 
     def _nspawn(self, namespace: str) -> list[str]:
         return [

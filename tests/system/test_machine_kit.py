@@ -311,6 +311,33 @@ async def test_a_clone_has_the_disk_of_the_original_and_its_machine_id() -> None
         assert await original.read_file("/etc/some-key") == "secret\n"
 
 
+async def test_a_machine_runs_containers() -> None:
+    async with Machines(1, argosy=False, docker=True) as machines:
+        [machine] = machines
+        await machine.run(["systemctl", "start", "docker.service"])
+        image = "mkdir -p /tmp/i/bin && cp /bin/busybox /tmp/i/bin/sh && tar -C /tmp/i -c . | docker import - box"
+        await machine.run(["sh", "-c", image])
+        await machine.run(
+            ["docker", "run", "--detach", "--name=one", "box", "sh", "-c", "sleep 600"]
+        )
+        words = [
+            "docker",
+            "run",
+            "--rm",
+            "--network=host",
+            "box",
+            "sh",
+            "-c",
+            "echo in $(hostname)",
+        ]
+        assert (await machine.run(words)).stdout == f"in {machine.name}\n"
+        machine.kill()  # with a container that runs
+        await machine.boot()
+        await machine.run(["systemctl", "start", "docker.service"])
+        state = await machine.run(["docker", "inspect", "--format={{.State.Status}}", "one"])
+        assert state.stdout == "exited\n"
+
+
 # What is left behind
 
 
