@@ -47,6 +47,21 @@ VERBS: Mapping[str, Mapping[str, str]] = {
         "list-unit-files": "units in the cluster and what is wanted of them",
         "list-machines": "machines",
     },
+    "Run a cluster": {
+        "server": "run this host's server",
+        "server init": "make a cluster, with this host as its first server",
+        "server join": "make this host another server of a cluster",
+        "agent": "run this machine's agent",
+        "join": "make this host a machine of a cluster",
+        "token create": "make a token for a machine, a server or a person",
+        "token list": "tokens, without their secrets",
+        "token revoke": "make a token worth nothing",
+        "login": "use a cluster from this account",
+        "logout": "forget where you are logged in",
+        "backup": "write the cluster's records to a file",
+        "restore": "put a backup into an empty store",
+        "store migrate": "move the records between SQLite and etcd",
+    },
     "Check": {
         "verify": "check unit files; needs no server",
         "doctor": "look for what is wrong with this installation",
@@ -274,8 +289,8 @@ def _add_global_options(parser: argparse._ActionsContainer) -> None:
         "--endpoint",
         metavar="URL",
         default=argparse.SUPPRESS,
-        help="the server: unix:///path/of/socket or http://127.0.0.1:PORT; else $ARGOSY_ENDPOINT, "
-        "else your own `argosy up`",
+        help="the server: https://HOST:7440, unix:///path/of/socket or http://127.0.0.1:PORT; else $ARGOSY_ENDPOINT, "
+        "else where you are logged in, else your own `argosy up`, else this host's server",
     )
     parser.add_argument(
         "--json",

@@ -53,6 +53,8 @@ def log_to_stderr() -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # A line for each heartbeat tells nobody anything.
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
 
 
 class _JournalFormatter(logging.Formatter):

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from argosy.errors import Invalid
+from argosy.pki import files
 from argosy.units.values import BadValue, duration
 
 T = TypeVar("T")
@@ -62,6 +63,21 @@ def read(path: Path, kind: type[T]) -> T:
         )
     assert settings is not None
     return settings
+
+
+def parsed(table: Mapping[str, Any], kind: type[T], where: str) -> T:
+    """The settings in a table that came from elsewhere. Raises Invalid, naming `where`."""
+    problems: list[str] = []
+    settings = _record(table, kind, partial(_place, Path(where), {}), (), problems)
+    if settings is None:
+        raise Invalid(problems[0], problems=tuple(problems))
+    return settings
+
+
+def write(path: Path, settings: Any, *, comment: str) -> None:
+    """Replace the file by one that says what differs from the defaults; everybody may read it. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_public(path, written(settings, comment=comment).encode())
 
 
 def written(settings: Any, *, comment: str) -> str:
