@@ -27,7 +27,7 @@ from argosy.api.protocol import BoundedProtocol
 from argosy.api.removing import remove_machine
 from argosy.model.event import Event
 from argosy.model.identity import Identity
-from argosy.model.ids import MachineId
+from argosy.model.ids import MachineId, UnitName
 from argosy.model.token import Role, Token, TokenKind
 from argosy.pki import certificates
 from argosy.pki.authority import Authority
@@ -55,6 +55,7 @@ ALLOWED = {
     "PATCH /v1/units": "deployer",
     "DELETE /v1/units": "deployer",
     "POST /v1/stop-cluster": "admin",
+    "GET /v1/backup": "admin",
     "POST /v1/tokens": "admin",
     "GET /v1/tokens": "admin",
     "DELETE /v1/tokens/{id}": "admin",
@@ -403,10 +404,46 @@ async def test_a_report_of_a_gigabyte_is_refused_before_it_is_read(server: TlsSe
     assert answer.status == 413
 
 
-async def test_a_record_that_no_store_takes_is_refused(server: TlsServer) -> None:
+async def test_a_status_of_megabytes_is_refused_and_long_lines_are_cut(server: TlsServer) -> None:
     link = await Link.open(server)
-    answer = await link.report(changed=[{"name": "x.service", "text": "x" * 3_000_000}])
+    status = {"name": "x.service", "digest": "a" * 64}
+    answer = await link.report(changed=[{**status, "text": "x" * 3_000_000}])
     assert answer.status == 422
+    lines = [*(str(number) * 60_000 for number in range(9)), "the reason"]
+    assert (await link.report(changed=[{**status, "last_lines": lines}])).status == 204
+    kept = (await server.store.range(keys.observed(ME, UnitName("x.service")))).kvs[0].value
+    assert len(kept) < 64 * 1024
+    assert b"the reason" in kept
+
+
+async def test_a_machine_that_makes_up_units_without_end_is_stopped(server: TlsServer) -> None:
+    link = await Link.open(server)
+    sent = 0
+    for batch in range(30):
+        names = [f"u{batch}-{number}.service" for number in range(500)]
+        units = [{"name": name, "digest": "a" * 64} for name in names]
+        answer = await link.report(changed=units)
+        if answer.status == 422:
+            break
+        sent += len(units)
+    assert "at most 10000 units" in answer.message
+    observed = keys.observed_of(ME)
+    found = await server.store.range(observed, base.prefix_end(observed), keys_only=True)
+    assert found.total == sent == 10_000
+    # Not by registering anew, either.
+    again = await Link.open(server, context=link.context)
+    assert (await again.report(changed=units)).status == 422
+    assert (await again.report(changed=units, full=True)).status == 204
+
+
+async def test_megabytes_without_end_are_refused_after_a_while(server: TlsServer) -> None:
+    link = await Link.open(server)
+    event = {"at": "2026-01-01T00:00:00Z", "kind": "unit.failed", "message": "x" * 2_000_000}
+    seen = [(await link.report(events=[event])).status for _ in range(30)]
+    assert 10 <= seen.count(204) <= 25
+    assert seen[-1] == 429
+    found = await server.store.range(keys.EVENTS, base.prefix_end(keys.EVENTS))
+    assert all(len(kv.value) < 10_000 for kv in found.kvs)
 
 
 async def test_thousands_of_requests_of_one_machine_do_not_keep_others_waiting(

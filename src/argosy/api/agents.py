@@ -21,6 +21,9 @@ from argosy.model.ids import MachineId
 from argosy.store import codec
 
 REQUESTS_PER_SECOND = 50.0
+BYTES_PER_SECOND = 1024.0 * 1024
+BYTES_AT_ONCE = 32 * BYTES_PER_SECOND
+"""A full report of ten thousand units has a few mebibytes."""
 BULK_PER_SECOND = 100.0
 """Of requests that carry what somebody asked for: output of units, of commands."""
 STREAMS = 4
@@ -35,11 +38,19 @@ class Door:
         self.holder = holder
         self._requests = Bucket(per_second=REQUESTS_PER_SECOND, burst=2 * REQUESTS_PER_SECOND)
         self._bulk = Bucket(per_second=BULK_PER_SECOND, burst=2 * BULK_PER_SECOND)
+        self._bytes = Bucket(per_second=BYTES_PER_SECOND, burst=BYTES_AT_ONCE)
         self._streams = 0
 
-    def count(self, *, is_bulk: bool) -> None:
-        """Note a request. Raises Refused when there were too many."""
-        (self._bulk if is_bulk else self._requests).take()
+    def count(self, *, is_bulk: bool, size: int) -> None:
+        """Note a request with so many bytes, which may end up in the store unless it is one in bulk.
+
+        Raises Refused when there were too many.
+        """
+        if is_bulk:
+            self._bulk.take()
+        else:
+            self._requests.take()
+            self._bytes.take(size)
 
     @contextmanager
     def stream(self) -> Iterator[None]:

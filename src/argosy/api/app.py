@@ -119,14 +119,21 @@ async def admit(api: Api, route: Route, request: Request) -> Principal | None:
         principal = identify(peer, authorization, api.feed.picture, now)
     except (Unauthenticated, StoreUnavailable) as problem:
         is_guess = isinstance(problem, Unauthenticated) and authorization is not None
-        if is_guess and not api.doubts.has_one():
+        if is_guess and not api.doubts.has():
             raise
         # Nobody is refused because this server has not heard yet of what another one wrote.
         principal = identify(peer, authorization, await api.feed.catch_up(), now)
     require(principal, route.needs)
     if principal is not None and principal.machine is not None and api.agents is not None:
-        api.agents.door(principal.machine).count(is_bulk=route.is_bulk)
+        size = 0 if request.method == "GET" else _announced(request, route.max_body_bytes)
+        api.agents.door(principal.machine).count(is_bulk=route.is_bulk, size=size)
     return principal
+
+
+def _announced(request: Request, most: int) -> int:
+    """How many bytes of body will be read at most: a request that does not say is taken for as large as it may become."""
+    announced = request.headers.get("content-length", "")
+    return min(int(announced), most) if announced.isdecimal() else most
 
 
 def _only(path: str, endpoint: Endpoint, methods: list[str]) -> starlette_routing.Route:

@@ -18,17 +18,19 @@ class Bucket:
         self._left = burst
         self._seen_at = 0.0
 
-    def has_one(self) -> bool:
-        """Take one, if there is one left."""
+    def has(self, amount: float = 1) -> bool:
+        """Take so many, if that many are left."""
         now = asyncio.get_running_loop().time()
         self._left = min(self._burst, self._left + (now - self._seen_at) * self._per_second)
         self._seen_at = now
-        if self._left < 1:
+        if self._left < amount:
             return False
-        self._left -= 1
+        self._left -= amount
         return True
 
-    def take(self) -> None:
-        """Take one. Raises Refused, 429."""
-        if not self.has_one():
-            raise Refused(429, "too many requests", hint=f"{self._per_second:g} a second are taken")
+    def take(self, amount: float = 1) -> None:
+        """Take so many. Raises Refused, 429."""
+        if not self.has(amount):
+            raise Refused(
+                429, "too much at a time", hint=f"{self._per_second:g} a second are taken"
+            )

@@ -20,7 +20,7 @@ from argosy.errors import Invalid, LeaseLost, NotFound, StoreUnavailable
 from argosy.model.assignment import Assignment
 from argosy.model.cluster import Cluster
 from argosy.model.event import Event
-from argosy.model.ids import Digest, MachineId
+from argosy.model.ids import Digest, MachineId, UnitName
 from argosy.model.link import Delivery, Registered, Report
 from argosy.model.machine import Machine
 from argosy.model.observed import Observed, UnitStatus
@@ -32,6 +32,11 @@ REPORT_BYTES = base.MAX_TXN_BYTES - 20_000
 OLDEST_NEWS = timedelta(days=30)
 """An agent that was cut off may tell so late what happened meanwhile."""
 CLOCKS_DIFFER = timedelta(minutes=1)
+MAX_UNITS = 10_000
+MAX_STATUS_BYTES = 64 * 1024
+LONGEST_WORDS = 2000
+"""Characters of a message, and of a line of output in a status that would be too large otherwise."""
+LONGEST_KIND = 64
 
 
 class MachineGate:
@@ -73,12 +78,35 @@ class MachineGate:
         _check(report)
         session = self._sessions.heard(self._machine_id, report.session or self._session)
         self._sessions.vouch(session)
+        units = await self._units(session, report)
         ops = await self._differences(report) if report.full else _ops(self._machine_id, report)
         ops += [self._sessions.journal.put(event) for event in self._own(report.events)]
         for chunk in _chunks(ops):
             await self._write(session, chunk)
+        session.units = units
         # Again, since writing took its time: what is answered now is an answer that counts.
         self._sessions.vouch(session)
+
+    async def _units(self, session: Session, report: Report) -> frozenset[UnitName] | None:
+        """What the store has of the machine after the report; None for as unknown as before.
+
+        Raises Invalid when it is more than any machine has: a machine in wrong hands must not fill the store.
+        """
+        changed = {status.name for status in report.changed}
+        if report.full:
+            units = frozenset(changed)
+        elif changed or report.gone:
+            if session.units is None:
+                prefix = keys.observed_of(self._machine_id)
+                end = base.prefix_end(prefix)
+                found = await self._store.range(prefix, end, keys_only=True)
+                session.units = frozenset(UnitName(keys.last_part(kv.key)) for kv in found.kvs)
+            units = (session.units - set(report.gone)) | changed
+        else:
+            return session.units
+        if len(units) > MAX_UNITS:
+            raise Invalid(f"a machine has at most {MAX_UNITS} units, not {len(units)}")
+        return units
 
     async def _write(self, session: Session, ops: Sequence[base.Op]) -> None:
         while True:
@@ -145,6 +173,7 @@ class MachineGate:
                 machine=self._machine_id,
                 by="agent",
                 at=event.at if _is_likely(event.at, now) else now,
+                message=event.message[:LONGEST_WORDS],
             )
             for event in events
         ]
@@ -224,11 +253,11 @@ def _named(assignment: Assignment) -> frozenset[Digest]:
 
 def _check(report: Report) -> None:
     """Raises Invalid for what no agent of ours says: names become parts of keys."""
-    wrong = [
-        name
-        for name in (*(status.name for status in report.changed), *report.gone)
-        if not unit_names.is_valid(name)
-    ]
+    about = [event.unit for event in report.events if event.unit]
+    names = (*(status.name for status in report.changed), *report.gone, *about)
+    wrong = [name for name in names if not unit_names.is_valid(name)]
+    if any(len(event.kind) > LONGEST_KIND for event in report.events):
+        raise Invalid("an event's kind is a word or two")
     if wrong:
         raise Invalid(f"{printable(wrong[0][:80])} is no name of a unit")
 
@@ -246,8 +275,15 @@ def _ops(machine: MachineId, report: Report) -> list[base.Op]:
 
 
 def _put(machine: MachineId, status: UnitStatus) -> base.Put:
-    record = Observed(machine=machine, status=status)
-    return base.Put(keys.observed(machine, status.name), codec.encode(record))
+    value = codec.encode(Observed(machine=machine, status=status))
+    if len(value) > MAX_STATUS_BYTES:
+        short = msgspec.structs.replace(
+            status, last_lines=tuple(line[:LONGEST_WORDS] for line in status.last_lines[-20:])
+        )
+        value = codec.encode(Observed(machine=machine, status=short))
+    if len(value) > 2 * MAX_STATUS_BYTES:
+        raise Invalid(f"the status of {status.name} is too large")
+    return base.Put(keys.observed(machine, status.name), value)
 
 
 def _chunks(ops: Sequence[base.Op]) -> Iterable[list[base.Op]]:

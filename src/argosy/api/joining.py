@@ -193,7 +193,7 @@ async def _find(
     if known is not None and not is_right:
         log.warning("token %s was shown with a wrong secret", text.id)
         raise _refused()
-    if known is None and not api.doubts.has_one():
+    if known is None and not api.doubts.has():
         # Who guesses does not get to read the store more often than that.
         raise _refused()
     found = await api.services.store.range(keys.token(text.id))

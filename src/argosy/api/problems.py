@@ -21,7 +21,11 @@ CODES: tuple[tuple[type[errors.ArgosyError], int], ...] = (
 )
 """The first class that fits decides."""
 
-KINDS: dict[int, type[errors.ArgosyError]] = {404: errors.NotFound, 503: errors.Temporary}
+KINDS: dict[int, type[errors.ArgosyError]] = {
+    404: errors.NotFound,
+    429: errors.Temporary,
+    503: errors.Temporary,
+}
 """As what a status that belongs to HTTP itself is raised at the client; Invalid if not here."""
 
 
@@ -63,7 +67,7 @@ def _public_kind(problem: errors.ArgosyError) -> type[errors.ArgosyError]:
 def answer(problem: errors.ArgosyError) -> Response:
     headers = {}
     code = code_of(problem)
-    if code == 503:
+    if code in (429, 503):
         headers["retry-after"] = "1"
     if code == 401:
         headers["www-authenticate"] = "Bearer"

@@ -28,7 +28,7 @@ from argosy.api.texts import CachedTexts
 from argosy.errors import Conflict, Indeterminate, LeaseLost, StoreUnavailable, Temporary
 from argosy.model.cluster import Cluster
 from argosy.model.event import Event
-from argosy.model.ids import MachineId
+from argosy.model.ids import MachineId, UnitName
 from argosy.model.link import Registered
 from argosy.model.machine import Machine
 from argosy.model.server import ServerRecord
@@ -63,6 +63,8 @@ class Session:
     """Under which its presence was last put."""
     heard_at: float
     """Loop time."""
+    units: frozenset[UnitName] | None = None
+    """What the store has of it, once somebody had to know."""
     is_doubted: bool = False
     """Whether it was silent for too long already when somebody looked the last time."""
 

@@ -14,7 +14,7 @@ from argosy.model.ids import Digest, MachineId
 from argosy.model.link import Registered, Report
 
 PROTOCOL = 1
-MAX_MACHINE_BYTES = 256 * 1024
+MAX_MACHINE_BYTES = 64 * 1024
 
 
 def _who(api: Api) -> tuple[Agents, MachineId]:
