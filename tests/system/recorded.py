@@ -6,7 +6,9 @@ nothing moves.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from argosy.model.assignment import AssignedUnit, Assignment
@@ -134,10 +136,30 @@ async def write(store: base.Store) -> None:
     await store.txn([], puts)
 
 
-async def output(
-    names: Collection[UnitName], *, lines: int = 100, follow: bool = False, after: str = ""
-) -> AsyncIterator[LogLine]:
-    """The log source of machine ONE; it has no new lines to follow."""
-    wanted = [line for line in OUTPUT if line.unit in names and line.cursor > after]
-    for line in wanted if after else wanted[-lines:]:
-        yield line
+class Output:
+    """What machine ONE has printed, with the contract of `Runtime`; nothing new comes."""
+
+    def statuses(self) -> Mapping[UnitName, UnitStatus]:
+        return {UnitName(name): status for (_, name), status in STATUSES.items()}
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[AsyncIterator[frozenset[UnitName]]]:
+        async def once() -> AsyncIterator[frozenset[UnitName]]:
+            yield frozenset(self.statuses())
+            await asyncio.Event().wait()
+
+        yield once()
+
+    async def logs(
+        self,
+        names: Collection[UnitName],
+        *,
+        lines: int = 100,
+        follow: bool = False,
+        after: str = "",
+    ) -> AsyncIterator[LogLine]:
+        wanted = [line for line in OUTPUT if line.unit in names and line.cursor > after]
+        for line in wanted if after else wanted[-lines:]:
+            yield line
+        if follow:
+            await asyncio.Event().wait()

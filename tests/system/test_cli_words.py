@@ -27,7 +27,7 @@ async def argosy(
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr(moments, "now", lambda: recorded.AT + timedelta(seconds=90))
-    async with running(tmp_path, logs={recorded.ONE: recorded.output}) as server:
+    async with running(tmp_path, output={recorded.ONE: recorded.Output()}) as server:
         await recorded.write(server.store)
         monkeypatch.setenv("ARGOSY_ENDPOINT", f"unix://{server.path}")
 

@@ -18,10 +18,10 @@ from functools import partial
 from typing import Protocol
 
 from argosy.agent import execute, machine_journal
+from argosy.agent.unit_output import Output
 from argosy.agent.unit_output import read as read_output
 from argosy.errors import ArgosyError, NotAllowed, NotFound, Temporary, Unsupported
 from argosy.model.question import Answer, Facts, Input, Part, Problem, Question
-from argosy.runtime.base import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Answerer:
     """
 
     def __init__(
-        self, runtime: Runtime, *, gather_facts: Callable[[], Facts], may_exec: bool = True
+        self, runtime: Output, *, gather_facts: Callable[[], Facts], may_exec: bool = True
     ) -> None:
         self._runtime = runtime
         self._gather_facts = gather_facts

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from argosy.errors import ArgosyError
 from argosy.model.ids import UnitName
+from argosy.model.observed import UnitStatus
 from argosy.model.question import Line, Part, ReadLogs
-from argosy.runtime.base import LogLine, Runtime
+from argosy.runtime.base import LogLine
 from argosy.units import globs
 
 LINES_AT_ONCE = 500
@@ -16,7 +19,22 @@ LINES_OF_NEW = 10_000
 """What a unit that came while its output is followed may have written before it was noticed, at most."""
 
 
-async def read(runtime: Runtime, asked: ReadLogs) -> AsyncGenerator[Part, None]:
+class Output(Protocol):
+    """What of a runtime is needed: see `runtime.base.Runtime`."""
+
+    def statuses(self) -> Mapping[UnitName, UnitStatus]: ...
+    def changes(self) -> AbstractAsyncContextManager[AsyncIterator[frozenset[UnitName]]]: ...
+    def logs(
+        self,
+        names: Collection[UnitName],
+        *,
+        lines: int = 100,
+        follow: bool = False,
+        after: str = "",
+    ) -> AsyncIterator[LogLine]: ...
+
+
+async def read(runtime: Output, asked: ReadLogs) -> AsyncGenerator[Part, None]:
     """Lines of the units, merged by time as far as they are written; see `Runtime.logs`."""
     if asked.follow and asked.patterns:
         following = _Following(runtime, asked)
@@ -35,7 +53,7 @@ async def read(runtime: Runtime, asked: ReadLogs) -> AsyncGenerator[Part, None]:
 class _Following:
     """The output of the units that are there, and of each that comes, each group read by a task of its own."""
 
-    def __init__(self, runtime: Runtime, asked: ReadLogs) -> None:
+    def __init__(self, runtime: Output, asked: ReadLogs) -> None:
         self._runtime = runtime
         self._asked = asked
         self._queue: asyncio.Queue[Part | Exception] = asyncio.Queue(LINES_AT_ONCE)

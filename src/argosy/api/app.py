@@ -21,11 +21,13 @@ from argosy.api.access import STRANGER, Access, Peer, Principal, check_loaded, i
 from argosy.api.routes import (
     about,
     agents,
+    asking,
     backup,
     events,
     joining,
     logs,
     machines,
+    questions,
     states,
     tokens,
     units,
@@ -53,7 +55,9 @@ ROUTES: tuple[Route, ...] = (
     *verify.ROUTES,
     *joining.ROUTES,
     *tokens.ROUTES,
+    *asking.ROUTES,
     *agents.ROUTES,
+    *questions.ROUTES,
     *backup.ROUTES,
 )
 

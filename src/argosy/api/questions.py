@@ -57,7 +57,7 @@ class Questions:
         return Line(self, machine)
 
     async def ask(self, machine: MachineId, question: Question) -> AsyncGenerator[Part, None]:
-        """Ask, and give the parts of the answer as they come. The question's id is given here.
+        """Ask, and give the parts of the answer as they come. A question without an id is given one.
 
         Closing the generator tells the machine that nobody wants the rest. Raises Temporary when the machine is not
         connected to this server, does not take the question up, or goes away; Conflict when too much is asked of it;
@@ -69,7 +69,7 @@ class Questions:
                 f"machine {machine} is being asked {OPEN_AT_ONCE} things already",
                 hint="end some of them: logs -f and exec are open as long as they run",
             )
-        asked = _Asked(machine)
+        asked = _Asked(machine, question.id or secrets.token_hex(16))
         self._asked[asked.id] = asked
         connection.send(msgspec.structs.replace(question, id=asked.id))
         try:
@@ -199,8 +199,8 @@ class _Connection:
 class _Asked:
     """A question that is open, with what waits in both directions."""
 
-    def __init__(self, machine: MachineId) -> None:
-        self.id = secrets.token_hex(16)
+    def __init__(self, machine: MachineId, id_: str) -> None:
+        self.id = id_
         self.machine = machine
         self.is_complete = False
         """The machine has said all, or is not there to say more."""

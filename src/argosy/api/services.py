@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,25 +17,11 @@ from argosy.api.agents import Agents
 from argosy.api.buckets import Bucket
 from argosy.api.feed import Feed
 from argosy.api.journal import Journal
+from argosy.api.questions import Questions
 from argosy.api.sessions import Sessions
 from argosy.errors import Unsupported
-from argosy.model.ids import MachineId, UnitName
 from argosy.pki.authority import Authority
-from argosy.runtime.base import LogLine
 from argosy.store import base
-
-
-class LogSource(Protocol):
-    """Lines of units on one machine: the shape of `Runtime.logs`, which says what the arguments mean."""
-
-    def __call__(
-        self,
-        names: Collection[UnitName],
-        *,
-        lines: int = 100,
-        follow: bool = False,
-        after: str = "",
-    ) -> AsyncIterator[LogLine]: ...
 
 
 class EngineReport(Protocol):
@@ -80,8 +66,8 @@ class Services:
     """Wall-clock time, aware, for records that people read."""
     writer: str = "api"
     """Short name of this server, part of the keys of its events."""
-    logs: Mapping[MachineId, LogSource] = field(default_factory=dict)
-    """Machines whose output can be read here. A live mapping: machines may come and go."""
+    questions: Questions = field(default_factory=Questions)
+    """What people ask machines through this server, and who is there to be asked."""
     find_unhonoured: FindUnhonoured = _all_honoured
     """What of a text the machines' runtime would pass over: said as warnings, so that nobody relies on it."""
     engine: Callable[[], EngineReport] | None = None

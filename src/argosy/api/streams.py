@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -74,6 +75,40 @@ class JsonLines(Stream):
     """`application/x-ndjson`: one JSON object a line; an empty line is a sign of life."""
 
     media_type = "application/x-ndjson"
+
+
+async def in_time(
+    chunks: AsyncGenerator[bytes, None], closing: asyncio.Event
+) -> AsyncGenerator[bytes, None]:
+    """The chunks; an empty line when none came for as long as a stream may be silent; the end when the server stops."""
+    ending = asyncio.create_task(closing.wait(), name="wait for the server to stop")
+    coming: asyncio.Future[bytes | None] | None = None
+    try:
+        while True:
+            if coming is None:
+                coming = asyncio.ensure_future(anext(chunks, None))
+            waiting: set[asyncio.Future[Any]] = {ending, coming}
+            await asyncio.wait(
+                waiting,
+                timeout=SIGN_OF_LIFE_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if coming.done():
+                chunk = coming.result()
+                if chunk is None:
+                    return
+                coming = None
+                yield chunk
+            elif ending.done():
+                return
+            else:
+                yield b"\n"
+    finally:
+        tasks = [task for task in (ending, coming) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await chunks.aclose()
 
 
 @contextmanager

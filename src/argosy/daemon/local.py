@@ -35,8 +35,11 @@ import msgspec
 from argosy import __version__
 from argosy.agent.agent import Agent
 from argosy.agent.disk import DirectoryDisk
+from argosy.agent.facts import FactsOf
+from argosy.agent.questions import Answerer
 from argosy.api.cluster import open_cluster
 from argosy.api.gate import MachineGate
+from argosy.api.questions import Questions
 from argosy.api.server import Server
 from argosy.api.services import Services
 from argosy.api.sessions import Sessions
@@ -125,12 +128,15 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
             clock=now,
             settings=settings.agent,
         )
+        questions = Questions()
+        facts = FactsOf(clock=now, runtime="process", directories=(directory,))
+        answerer = Answerer(runtime, gather_facts=facts.gather)
         asked = asyncio.Event()
         services = Services(
             store=store,
             clock=now,
             writer=f"api-{os.getpid()}",
-            logs={machine.id: runtime.logs},
+            questions=questions,
             find_unhonoured=directives.unsupported,
             engine=lambda: engine.status,
             on_stop=asked.set,
@@ -141,6 +147,9 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
                 tasks.create_task(engine.run(), name="engine"),
                 tasks.create_task(sessions.run(), name="sessions"),
                 tasks.create_task(agent.run(), name="agent"),
+                tasks.create_task(
+                    answerer.serve(questions.line(machine.id)), name="answer questions"
+                ),
                 tasks.create_task(server.run(), name="api"),
             ]
             try:

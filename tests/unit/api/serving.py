@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from argosy.agent.facts import FactsOf
+from argosy.agent.questions import Answerer
+from argosy.agent.unit_output import Output
 from argosy.api.cluster import open_cluster
 from argosy.api.server import Server
-from argosy.api.services import LogSource, Services
+from argosy.api.services import Services
 from argosy.api.sessions import Sessions
 from argosy.client import Client
 from argosy.model.ids import MachineId
@@ -67,7 +70,7 @@ async def running(
     directory: Path,
     *,
     tcp: str = "127.0.0.1:0",
-    logs: Mapping[MachineId, LogSource] | None = None,
+    output: Mapping[MachineId, Output] | None = None,
 ) -> AsyncIterator[Running]:
     store = MemoryStore()
     stops: list[None] = []
@@ -79,19 +82,24 @@ async def running(
     services = Services(
         store=store,
         clock=clock,
-        logs=logs or {},
         on_stop=lambda: stops.append(None),
         sessions=Sessions(store, name="s1", clock=clock),
         authority=Authority.make(cluster.id, now=clock()),
         store_for_servers={"kind": "etcd", "endpoints": ["https://10.0.0.1:2379"]},
     )
+    facts = FactsOf(clock=clock, runtime="recorded", directories=(directory,)).gather
     path = directory / "private" / "argosy.sock"
     server = Server(services, unix=path, tcp=tcp)
     task = asyncio.create_task(server.run())
+    answering = [
+        asyncio.create_task(Answerer(one, gather_facts=facts).serve(services.questions.line(id_)))
+        for id_, one in (output or {}).items()
+    ]
     try:
         yield Running(server, store, path, task, stops)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for one in (task, *answering):
+            one.cancel()
+        await asyncio.gather(task, *answering, return_exceptions=True)
         server.close()
         await store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -13,7 +13,7 @@ from argosy.api import logs as logs_module
 from argosy.api.logs import Reader
 from argosy.errors import RuntimeBusy
 from argosy.model.ids import MachineId, UnitName
-from argosy.runtime.base import LogLine
+from argosy.model.question import Line
 from unit.api.conftest import NOW, clock
 
 FIRST, SECOND = MachineId("1" * 32), MachineId("2" * 32)
@@ -21,7 +21,7 @@ WEB = UnitName("web.service")
 
 
 class Machine:
-    """Output of one machine, in memory, with the contract of `Runtime.logs`."""
+    """Output of one machine, in memory, as a source of lines."""
 
     def __init__(self, *seconds: int) -> None:
         self.lines = [self._line(at) for at in seconds]
@@ -34,47 +34,51 @@ class Machine:
 
     async def logs(
         self,
-        names: Collection[UnitName],
         *,
-        lines: int = 100,
-        follow: bool = False,
-        after: str = "",
-    ) -> AsyncIterator[LogLine]:
+        lines: int,
+        follow: bool,
+        after: str,
+    ) -> AsyncIterator[Line]:
         next_ = int(after) + 1 if after else max(0, len(self.lines) - lines)
         while True:
             while next_ < len(self.lines):
                 line = self.lines[next_]
                 cursor = str(next_)
                 next_ += 1
-                if line.unit in names:
-                    yield LogLine(at=line.at, unit=line.unit, text=line.text, cursor=cursor)
+                yield Line(at=line.at, unit=line.unit, text=line.text, cursor=cursor)
             if not follow:
                 return
             async with self._more:
                 while next_ >= len(self.lines):
                     await self._more.wait()
 
-    def _line(self, second: int) -> LogLine:
-        return LogLine(at=NOW + timedelta(seconds=second), unit=WEB, text=f"at {second}")
+    def _line(self, second: int) -> Line:
+        return Line(at=NOW + timedelta(seconds=second), unit=WEB, text=f"at {second}")
 
 
 class Broken:
     async def logs(
         self,
-        names: Collection[UnitName],
         *,
-        lines: int = 100,
-        follow: bool = False,
-        after: str = "",
-    ) -> AsyncIterator[LogLine]:
-        for line in (LogLine(at=NOW, unit=WEB, text="never"),) if not names else ():
-            yield line
+        lines: int,
+        follow: bool,
+        after: str,
+    ) -> AsyncIterator[Line]:
+        for _ in range(0):
+            yield Line(at=NOW, unit=WEB, text="never")
         raise RuntimeBusy("the journal is being rotated")
 
 
 def reader(*machines: Machine | Broken, lines: int = 100, after: str = "") -> Reader:
-    sources = dict(zip((FIRST, SECOND), (one.logs for one in machines), strict=False))
-    return Reader(sources=sources, names=[WEB], lines=lines, after=after, clock=clock)
+    by_id = dict(zip((FIRST, SECOND), machines, strict=False))
+
+    async def source(
+        machine: MachineId, *, lines: int, follow: bool, after: str
+    ) -> AsyncGenerator[Line, None]:
+        async for line in by_id[machine].logs(lines=lines, follow=follow, after=after):
+            yield line
+
+    return Reader(source=source, machines=by_id.keys(), lines=lines, after=after, clock=clock)
 
 
 def texts(chunk: bytes) -> list[str]:
@@ -113,6 +117,51 @@ async def test_following_goes_on_with_new_lines_and_repeats_none() -> None:
     await followed.aclose()
     assert heard[0] == "at 5"
     assert sorted(heard[1:]) == ["at 6", "at 7"]
+
+
+async def test_following_picks_up_machines_that_come_later() -> None:
+    first, second = Machine(1), Machine(2)
+    one = reader(first, second)
+    one.machines = [FIRST]
+
+    async def coming() -> AsyncGenerator[set[MachineId], None]:
+        yield {FIRST, SECOND}
+
+    followed = one.follow(asyncio.Event(), coming())
+    heard: list[str] = []
+    async with asyncio.timeout(5):
+        while len(heard) < 2:
+            heard += texts(await anext(followed))
+    await followed.aclose()
+    assert heard == ["at 1", "at 2"]
+
+
+async def test_following_asks_a_machine_again_that_went_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs_module, "AGAIN_SECONDS", 0.01)
+    output = Machine(1)
+    lost = 0
+
+    async def source(
+        machine: MachineId, *, lines: int, follow: bool, after: str
+    ) -> AsyncGenerator[Line, None]:
+        nonlocal lost
+        lost += follow
+        if follow and lost == 1:
+            raise RuntimeBusy("away")
+        async for line in output.logs(lines=lines, follow=follow, after=after):
+            yield line
+
+    one = Reader(source=source, machines=[FIRST], lines=100, after="", clock=clock)
+    followed = one.follow(asyncio.Event())
+    heard = texts(await anext(followed))
+    await output.write(2)
+    async with asyncio.timeout(5):
+        while "at 2" not in heard:
+            heard += texts(await anext(followed))
+    await followed.aclose()
+    assert [text for text in heard if text.startswith("at")] == ["at 1", "at 2"]
 
 
 async def test_following_ends_when_the_server_stops() -> None:
