@@ -472,20 +472,16 @@ async def test_thousands_of_requests_of_one_machine_do_not_keep_others_waiting(
             await asyncio.sleep(0.02)
 
 
-async def test_a_machine_follows_its_assignment_a_few_times_at_once_at_most(
+async def test_a_machine_that_follows_its_assignment_anew_ends_its_oldest_stream(
     server: TlsServer,
 ) -> None:
     context = await server.machine()
-    found = []
-    writers = []
-    for _ in range(6):
-        reader, writer = await server.connect(context)
-        writers.append(writer)
-        writer.write(request("GET", "/v1/agent/assignment"))
-        found.append((await reader.readuntil(b"\r\n\r\n")).split()[1])
-    assert found == [b"200"] * 4 + [b"429"] * 2
-    for writer in writers:
-        writer.close()
+    streams = [await stream(server, "/v1/agent/assignment", context=context) for _ in range(5)]
+    for forgotten in streams[:-2]:
+        assert await ends(forgotten)
+    await server.store.txn([], [base.Put(keys.assignment(ME), b'{"machine":"%b"}' % ME.encode())])
+    for kept in streams[-2:]:
+        assert ME.encode() in b"".join(await all_within(kept, seconds=0.3))
 
 
 async def test_guessing_tokens_does_not_reach_the_store_more_than_it_can_bear(

@@ -7,13 +7,13 @@ machine's key must not be able to keep the server from the others.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from argosy.api.buckets import Bucket
 from argosy.api.gate import MachineGate
 from argosy.api.picture import Picture
-from argosy.api.problems import Refused
 from argosy.api.sessions import Sessions
 from argosy.api.streams import SIGN_OF_LIFE_SECONDS
 from argosy.errors import Temporary
@@ -26,8 +26,9 @@ BYTES_AT_ONCE = 32 * BYTES_PER_SECOND
 """A full report of ten thousand units has a few mebibytes."""
 BULK_PER_SECOND = 100.0
 """Of requests that carry what somebody asked for: output of units, of commands."""
-STREAMS = 4
-"""Assignments that one machine may follow at a time; an agent that reconnects may have two for a while."""
+STREAMS = 2
+"""Assignments that one machine may follow at a time. One more ends the oldest: that may be a connection whose other end
+is gone without a word, which TCP takes minutes to notice, and the agent that is back must not wait for it."""
 
 
 class Door:
@@ -39,7 +40,7 @@ class Door:
         self._requests = Bucket(per_second=REQUESTS_PER_SECOND, burst=2 * REQUESTS_PER_SECOND)
         self._bulk = Bucket(per_second=BULK_PER_SECOND, burst=2 * BULK_PER_SECOND)
         self._bytes = Bucket(per_second=BYTES_PER_SECOND, burst=BYTES_AT_ONCE)
-        self._streams = 0
+        self._streams: deque[asyncio.Event] = deque()
 
     def count(self, *, is_bulk: bool, size: int) -> None:
         """Note a request with so many bytes, which may end up in the store unless it is one in bulk.
@@ -53,15 +54,17 @@ class Door:
             self._bytes.take(size)
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
-        """While a stream is open. Raises Refused when there are too many."""
-        if self._streams >= STREAMS:
-            raise Refused(429, f"a machine may follow its assignment {STREAMS} times at once")
-        self._streams += 1
+    def stream(self) -> Iterator[asyncio.Event]:
+        """While a stream is open; yields what is set when it is to end for a newer one."""
+        while len(self._streams) >= STREAMS:
+            self._streams.popleft().set()
+        ended = asyncio.Event()
+        self._streams.append(ended)
         try:
-            yield
+            yield ended
         finally:
-            self._streams -= 1
+            if ended in self._streams:
+                self._streams.remove(ended)
 
 
 class Agents:
@@ -96,18 +99,21 @@ class Agents:
 async def assignment_lines(door: Door, closing: asyncio.Event) -> AsyncGenerator[bytes, None]:
     """The machine's assignments as lines, from the present one on; an empty line now and then as a sign of life.
 
-    The first chunk comes when the stream is open, and is empty. Raises Refused, Temporary before that; afterwards the
-    stream ends when the store's does.
+    The first chunk comes when the stream is open, and is empty. Raises Temporary before that; afterwards the stream ends
+    when the store's does.
     """
-    with door.stream():
+    with door.stream() as ended:
         async with door.gate.assignments() as deliveries:
             yield b""
-            ending = asyncio.create_task(closing.wait(), name="wait for the server to stop")
+            ending = [
+                asyncio.create_task(closing.wait(), name="wait for the server to stop"),
+                asyncio.create_task(ended.wait(), name="wait for a newer stream"),
+            ]
             coming = asyncio.ensure_future(anext(deliveries))
             try:
-                while not closing.is_set():
+                while not (closing.is_set() or ended.is_set()):
                     await asyncio.wait(
-                        {ending, coming},
+                        {*ending, coming},
                         timeout=SIGN_OF_LIFE_SECONDS,
                         return_when=asyncio.FIRST_COMPLETED,
                     )
@@ -121,6 +127,6 @@ async def assignment_lines(door: Door, closing: asyncio.Event) -> AsyncGenerator
                     coming = asyncio.ensure_future(anext(deliveries))
                     yield codec.encode(delivery) + b"\n"
             finally:
-                for task in (ending, coming):
+                for task in (*ending, coming):
                     task.cancel()
-                await asyncio.gather(ending, coming, return_exceptions=True)
+                await asyncio.gather(*ending, coming, return_exceptions=True)
