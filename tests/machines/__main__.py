@@ -17,7 +17,8 @@ def main() -> None:
         print("Tests on machines are left out: they need root. To run them: sudo make test")
         return
     claims.sweep()
-    for layer in (*installation.layers(base := root.base()), base):
+    base = root.base()
+    for layer in (base, root.docker(base), *installation.layers(base)):
         print(layer)
 
 

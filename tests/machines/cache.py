@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from machines import overlay
+
 ONE_DAY = 24 * 3600.0
 
 
@@ -57,7 +59,6 @@ def built(kind: str, key: str, build: Callable[[Path], None]) -> Path:
             if not place.exists():
                 _delete_unused(kind)
                 growing = directory() / f"{kind}-{key}.building"
-                shutil.rmtree(growing, ignore_errors=True)
                 growing.mkdir()
                 build(growing)
                 growing.rename(place)
@@ -66,6 +67,9 @@ def built(kind: str, key: str, build: Callable[[Path], None]) -> Path:
 
 
 def _delete_unused(kind: str) -> None:
+    """Old ones, and what builders left that died: none other is at work while we have the lock."""
     for other in directory().glob(f"{kind}-*"):
-        if other.is_dir() and time.time() - other.stat().st_mtime > ONE_DAY:
+        is_unfinished = ".building" in other.name
+        if is_unfinished or time.time() - other.stat().st_mtime > ONE_DAY:
+            overlay.unmount(other)
             shutil.rmtree(other)

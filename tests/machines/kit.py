@@ -138,8 +138,10 @@ class Machines:
         self._network.create()
 
     def _find_layers(self) -> list[Path]:
-        base = root.base(docker=self._docker)
-        return [*(installation.layers(base) if self._argosy else []), base]
+        base = root.base()
+        argosy = installation.layers(base) if self._argosy else []
+        docker = [root.docker(base)] if self._docker else []
+        return [*argosy, *docker, base]
 
     def _place(self, name: str) -> Machine:
         assert self._claim is not None, "the machines are not started"

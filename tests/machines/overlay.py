@@ -41,7 +41,6 @@ def unmount(at: Path) -> None:
 def writing(layer: Path, *, lower: Sequence[Path]) -> Iterator[Path]:
     """The tree of the lower layers; what is changed in it lands in `layer`."""
     work, at = layer.with_name(layer.name + ".work"), layer.with_name(layer.name + ".tree")
-    unmount(at)  # of a builder that was killed
     mount(at, lower=lower, upper=layer, work=work)
     try:
         yield at

@@ -6,10 +6,11 @@ machine without screen, disks or internet is masked: a boot takes well under a s
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
-from machines import cache
+from machines import cache, overlay
 
 PACKAGES = (
     "busybox-static",
@@ -49,7 +50,8 @@ MASKED = (
     "systemd-update-utmp.service",
 )
 # Installed for tests that start them themselves.
-DISABLED = ("containerd.service", "docker.service", "docker.socket", "etcd.service", "ssh.service")
+DISABLED = ("etcd.service", "ssh.service")
+DISABLED_DOCKER = ("containerd.service", "docker.service", "docker.socket")
 
 USER = "argosy-user"
 USER_ID = 1000
@@ -69,23 +71,24 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 useradd --create-home --uid {USER_ID} --shell /bin/bash {USER}
 systemctl set-default multi-user.target
 systemctl mask {" ".join(MASKED)}
-for unit in {" ".join(DISABLED)}; do
-    if [ -e /lib/systemd/system/$unit ]; then systemctl disable $unit; fi
-done
+systemctl disable {" ".join(DISABLED)}
 mkdir -p /var/log/journal
 rm -rf /etc/machine-id /var/lib/dbus/machine-id /etc/resolv.conf /etc/ssh/ssh_host_*
 touch /etc/machine-id
 """
 
 
-def base(*, docker: bool = False) -> Path:
+def base() -> Path:
     """The root's directory; builds it if this host has none of this recipe yet (20 to 60 s)."""
-    packages = (*PACKAGES, *(DOCKER_PACKAGES if docker else ()))
     release = _release()
-    key = cache.digest(release, *packages, Path(__file__).read_bytes())
-    return cache.built(
-        "docker-root" if docker else "root", key, lambda place: _build(place, release, packages)
-    )
+    key = cache.digest(release, Path(__file__).read_bytes())
+    return cache.built("root", key, lambda place: _build(place, release))
+
+
+def docker(base: Path) -> Path:
+    """The layer with Docker above the root."""
+    key = cache.digest(base.name)
+    return cache.built("docker", key, lambda layer: _install_docker(layer, base))
 
 
 def _release() -> str:
@@ -114,7 +117,7 @@ def _source(release: str) -> str:
     return f"deb {mirror} {release} main"
 
 
-def _build(place: Path, release: str, packages: tuple[str, ...]) -> None:
+def _build(place: Path, release: str) -> None:
     excluded = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
     subprocess.run(
         [
@@ -124,7 +127,7 @@ def _build(place: Path, release: str, packages: tuple[str, ...]) -> None:
             "--format=directory",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in excluded),
             "--dpkgopt=force-unsafe-io",
-            f"--include={','.join(packages)}",
+            f"--include={','.join(PACKAGES)}",
             release,
             str(place),
             _source(release),
@@ -136,3 +139,18 @@ def _build(place: Path, release: str, packages: tuple[str, ...]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
     subprocess.run(["chroot", str(place), "sh", "-c", SETUP], check=True, capture_output=True)
+
+
+def _install_docker(layer: Path, base: Path) -> None:
+    """By the host's apt, because it knows the way to the mirror; the programs of the packages run in the root."""
+    with overlay.writing(layer, lower=[base]) as tree:
+        apt = ["apt-get", "-qq", f"-oDir={tree}", f"-oDPkg::Chroot-Directory={tree}"]
+        chosen = ["-oDpkg::Use-Pty=0", "--no-install-recommends", *DOCKER_PACKAGES]
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for words in (["update"], ["install", "--yes", *chosen], ["clean"]):
+            subprocess.run([*apt, *words], env=env, check=True, capture_output=True)
+        subprocess.run(
+            ["chroot", str(tree), "systemctl", "disable", *DISABLED_DOCKER],
+            check=True,
+            capture_output=True,
+        )
