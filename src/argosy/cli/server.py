@@ -19,5 +19,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    process.run(partial(run_server, settings_at(args.settings)))
+    process.run(partial(run_server, settings_at(args.settings)), is_busy=True)
     return exits.DONE

@@ -21,10 +21,15 @@ LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 
 """Severities of syslog(3), as journald reads them at the beginning of a line."""
 
 
-def run(daemon: Callable[[asyncio.Event, Callable[[], None]], Coroutine[Any, Any, None]]) -> None:
+def run(
+    daemon: Callable[[asyncio.Event, Callable[[], None]], Coroutine[Any, Any, None]],
+    *,
+    is_busy: bool = False,
+) -> None:
     """Run a daemon to its end.
 
     daemon: called with an event that is set when it is to end, and with what it calls once it is ready.
+    is_busy: it has many connections, and gets the faster event loop where that is installed (the extra `fast`).
     Raises the first of our errors that ended it.
     """
     log_to_stderr()
@@ -37,7 +42,7 @@ def run(daemon: Callable[[asyncio.Event, Callable[[], None]], Coroutine[Any, Any
         await daemon(stop, _ready)
 
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=_fast_loop() if is_busy else None) as runner:
             runner.run(main())
     except BaseExceptionGroup as group:
         raise the_one(group) from group
@@ -76,8 +81,7 @@ def _ready() -> None:
     log.info("ready")
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The faster event loop, where it is installed (the extra `fast`)."""
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     if importlib.util.find_spec("uvloop") is None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(
