@@ -18,6 +18,7 @@ LAYERS, PURE = PROJECT["tool"]["importlinter"]["contracts"]
 
 ONE_HOME = {
     "sqlite3": "argosy.store",
+    "dbus_fast": "argosy.runtime.systemd",
     "grpc": "argosy.store.etcd",
     "google": "argosy.store.etcd",
     "uvicorn": "argosy.api",

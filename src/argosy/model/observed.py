@@ -14,6 +14,7 @@ class LoadState(enum.StrEnum):
     LOADED = "loaded"
     NOT_FOUND = "not-found"
     BAD_SETTING = "bad-setting"
+    MASKED = "masked"
     ERROR = "error"
 
 
@@ -58,6 +59,8 @@ class UnitStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether it was started since the machine (or, for plain processes, the runtime directory) came up."""
     text: str = ""
     """The unit's own words (sd_notify STATUS=)."""
+    altered: str = ""
+    """How the unit on the machine differs from what Argosy installed, in words: somebody changed it by hand."""
     cut_off: bool = False
     """Whether it does not run because its machine was cut off: it was stopped when its time was over (`Runtime.arm`)."""
     released: int = 0

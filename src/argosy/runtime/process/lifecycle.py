@@ -217,8 +217,13 @@ class Lifecycle:
 
     def on_exit(self, pid: int, end: Exit) -> None:
         """A child ended: service_sigchld_event."""
+        commands = self._control_commands if pid == self.control_pid else []
+        # What is not the service itself is not a daemon either: being ended by SIGTERM is a failure of it.
+        is_command = any(command.directive != "ExecStart" for command in commands[:1])
         result = result_of(
-            end, is_oneshot=self.service.type == "oneshot", success=self.service.success
+            end,
+            is_oneshot=self.service.type == "oneshot" or is_command,
+            success=self.service.success,
         )
         if pid == self.main_pid:
             self._on_main_exit(end, result)

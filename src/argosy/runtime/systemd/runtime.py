@@ -1,0 +1,546 @@
+"""Units run by systemd: the contract of `runtime/base.py`, event-driven, over one connection to one manager.
+
+statuses() is folded from systemd's own signals. Nothing is polled: the manager says when a unit changes, when a job ends,
+and when it has read its files anew. systemd forgets units that are not running; what has to be known of those (that they
+ran, that they were cut off) stands in small files in `directory`, which is empty after a reboot like the rest of /run.
+
+Neighbours: see the package. The facts about systemd behind each decision: docs/design/systemd-runtime.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from argosy.errors import RuntimeBusy, RuntimeRefused
+from argosy.model.ids import UnitName
+from argosy.model.observed import ActiveState, UnitStatus
+from argosy.runtime.base import JobResult, LogLine, RunnableUnit
+from argosy.runtime.systemd import bus as dbus
+from argosy.runtime.systemd import states
+from argosy.runtime.systemd.bus import SYSTEMD, Bus, Refused
+from argosy.runtime.systemd.cut_off import CutOff
+from argosy.runtime.systemd.jobs import Jobs
+from argosy.runtime.systemd.journal import Journal
+from argosy.runtime.systemd.unit_files import Owned, UnitFiles
+from argosy.units import names as unit_names
+
+log = logging.getLogger(__name__)
+
+NAMES_PER_CALL = 200
+"""systemd answers a call in one go: this many units it loads in some 40 ms."""
+LOOKS_AT_ONCE = 4
+"""Failed units whose last lines are being looked up: each is a process."""
+RUNNING = (
+    ActiveState.ACTIVE,
+    ActiveState.RELOADING,
+    ActiveState.ACTIVATING,
+    ActiveState.DEACTIVATING,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A manager and its files.
+
+    root: where the machine's file system is for this process; `/` unless it looks into a container.
+    """
+
+    address: str
+    is_user: bool = False
+    root: Path = Path("/")
+    units: Path = Path("/run/systemd/system")
+    overrides: tuple[Path, ...] = (Path("/etc/systemd/system"),)
+    directory: Path = Path("/run/argosy/units")
+    journalctl: tuple[str, ...] = ("journalctl",)
+
+    def below_root(self, path: Path) -> Path:
+        return self.root / path.relative_to("/")
+
+
+def system_manager() -> Place:
+    """This host's systemd."""
+    return Place(address=dbus.system_bus())
+
+
+def user_manager(runtime_directory: Path, home: Path) -> Place | None:
+    """This user's systemd, None where there is none."""
+    address = dbus.user_bus()
+    if address is None:
+        return None
+    return Place(
+        address=address,
+        is_user=True,
+        units=runtime_directory / "systemd/user",
+        overrides=(home / ".config/systemd/user",),
+        directory=runtime_directory / "argosy/units",
+        journalctl=("journalctl",),
+    )
+
+
+class SystemdRuntime:
+    """Runs units on one systemd manager."""
+
+    def __init__(self, place: Place) -> None:
+        self._files = UnitFiles(
+            place.below_root(place.units), tuple(map(place.below_root, place.overrides))
+        )
+        self._bus = Bus(place.address, on_signal=self._on_signal, on_connected=self._read_all)
+        self._jobs = Jobs(self._bus)
+        self._journal = Journal(place.journalctl, is_user=place.is_user)
+        directory = place.below_root(place.directory)
+        self._ran = directory / "ran"
+        self._cut_off = CutOff(
+            self._bus,
+            stop_within=lambda name: (
+                self._owned[name].mark.stop_within if name in self._owned else None
+            ),
+            stopped=directory / "stopped",
+            shown_as=place.directory / "stopped",
+            is_user=place.is_user,
+        )
+        self._owned: dict[UnitName, Owned] = {}
+        self._statuses: dict[UnitName, UnitStatus] = {}
+        self._loaded: set[UnitName] = set()
+        """Units that systemd has in memory: a new text of these takes a reload to be seen."""
+        self._invocations: dict[UnitName, str] = {}
+        self._readers: set[_Reader] = set()
+        self._looking: dict[UnitName, asyncio.Task[None]] = {}
+        """Failed units whose last words are being looked up."""
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._turn = asyncio.Lock()
+        """Around what changes files: one reload serves all that waited for it."""
+        self._is_dirty = False
+        """Whether files have changed that a reload has to tell systemd of."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- opening and closing ----------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """See the contract. Raises RuntimeRefused when no systemd answers or its directory is not ours to write."""
+        try:
+            self._files.directory.mkdir(parents=True, exist_ok=True)
+            self._ran.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            raise RuntimeRefused(
+                f"{problem.filename} cannot be made: {problem.strerror}",
+                hint="the agent of a machine runs as root",
+            ) from problem
+        await self._bus.open()
+
+    async def close(self) -> None:
+        """Let go; units keep running."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._bus.close()
+        self._jobs.lose()
+        for reader in self._readers:
+            reader.end()
+
+    async def _read_all(self) -> None:
+        """What is there now, after a connection was made: everything before it may be out of date."""
+        self._jobs.lose()
+        self._owned = {owned.name: owned for owned in self._files.read()}
+        [found] = await self._bus.call("ListUnits")
+        self._loaded = {UnitName(row[0]) for row in found}
+        gone = self._statuses.keys() - self._owned.keys()
+        for name in gone:
+            del self._statuses[name]
+        for name, owned in self._owned.items():
+            known = self._statuses.get(name)
+            self._statuses[name] = known or UnitStatus(
+                name=name, digest=owned.mark.digest, has_run=(self._ran / name).exists()
+            )
+        await self._look_at(self._owned)
+        running = [name for name, status in self._statuses.items() if status.active in RUNNING]
+        failed = [n for n, status in self._statuses.items() if status.active is ActiveState.FAILED]
+        await asyncio.gather(*(self._read_details(name) for name in (*running, *failed)))
+        self._note_alterations()
+        await self._cut_off.open()
+        self._tell(self._owned.keys() | gone)
+
+    async def _look_at(self, names: Iterable[UnitName]) -> None:
+        """Ask for load, active and sub state; systemd reads what it does not have in memory."""
+        for some in _chunks(sorted(names)):
+            [rows] = await self._bus.call("ListUnitsByNames", "as", some)
+            for name, _, load, active, sub, *_ in rows:
+                status = self._statuses.get(name)
+                if status is None:
+                    continue
+                seen = {"LoadState": load}
+                if status.active is not states.active_state(active):
+                    seen |= {"ActiveState": active, "SubState": sub}
+                self._set(UnitName(name), states.folded(status, seen))
+
+    async def _read_details(self, name: UnitName) -> None:
+        path = dbus.unit_path(name)
+        kind = name[name.rindex(".") + 1 :].capitalize()
+        try:
+            unit = await self._bus.properties(path, f"{SYSTEMD}.Unit")
+            own = await self._bus.properties(path, f"{SYSTEMD}.{kind}")
+        except Refused:  # it went away meanwhile
+            return
+        status = self._statuses.get(name)
+        if status is not None:
+            self._fold(name, own)
+            self._fold(name, unit)
+
+    # --- what there is ----------------------------------------------------------------------------------------------
+
+    def statuses(self) -> Mapping[UnitName, UnitStatus]:
+        """See the contract."""
+        return dict(self._statuses)
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[AsyncIterator[frozenset[UnitName]]]:
+        """See the contract."""
+        reader = _Reader(self._statuses)
+        self._readers.add(reader)
+        try:
+            yield reader
+        finally:
+            self._readers.discard(reader)
+
+    async def install(self, units: Sequence[RunnableUnit]) -> Mapping[UnitName, RuntimeRefused]:
+        """See the contract. Refused is also what somebody else's unit would be shadowed by, and what would overwrite a
+        change that somebody made by hand.
+        """
+        refused: dict[UnitName, RuntimeRefused] = {}
+        async with self._turn:
+            strangers = await self._strangers(
+                [unit.name for unit in units if unit.name not in self._owned]
+            )
+            installed: list[UnitName] = []
+            disarmed: list[UnitName] = []
+            for unit in units:
+                try:
+                    self._check(unit.name, strangers)
+                    before = self._owned.get(unit.name)
+                    if before is not None and before.mark.digest != unit.digest:
+                        disarmed.append(unit.name)
+                    owned = self._files.install(unit)
+                except RuntimeRefused as problem:
+                    refused[unit.name] = problem
+                    continue
+                self._take(owned)
+                installed.append(unit.name)
+                self._is_dirty |= unit.name in self._loaded
+            if self._is_dirty:
+                await self._reload_files()
+            await self._look_at(installed)
+            await self._cut_off.disarm(disarmed)
+            self._note_alterations()
+        self._tell(installed)
+        return refused
+
+    async def remove(self, names: Collection[UnitName]) -> None:
+        """See the contract. The journal keeps the units' lines."""
+        present = [name for name in names if name in self._owned]
+        running = [name for name in present if self._statuses[name].active in RUNNING]
+        if running:
+            await self.stop(running)
+        async with self._turn:
+            await self._reset_failed(present)
+            for name in present:
+                self._files.remove(name)
+                (self._ran / name).unlink(missing_ok=True)
+                self._owned.pop(name, None)
+                self._statuses.pop(name, None)
+                self._invocations.pop(name, None)
+                self._end_look(name)
+            # systemd still has those that others refer to; it need not be told for the others.
+            self._cut_off.forget(present)
+            await self._cut_off.disarm(present)
+            self._is_dirty |= any(name in self._loaded for name in present)
+        self._tell(present)
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    async def start(self, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
+        """See the contract."""
+        return await self._begin("StartUnit", names)
+
+    async def restart(self, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
+        """See the contract."""
+        return await self._begin("RestartUnit", names)
+
+    async def stop(self, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
+        """See the contract."""
+        results = dict.fromkeys(names, JobResult.DONE)
+        running = [
+            name
+            for name in names
+            if name in self._statuses and self._statuses[name].active in RUNNING
+        ]
+        return results | await self._jobs.run("StopUnit", self._ordered(running)[::-1])
+
+    async def reload(self, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
+        """See the contract."""
+        return await self._jobs.run("ReloadUnit", names)
+
+    async def arm(self, names: Collection[UnitName], *, within: float) -> None:
+        """See the contract. systemd keeps the time."""
+        try:
+            await self._cut_off.arm([n for n in names if n in self._owned], within=within)
+        except Refused as problem:
+            raise RuntimeRefused(f"units cannot be armed: {problem}") from problem
+
+    async def logs(
+        self,
+        names: Collection[UnitName],
+        *,
+        lines: int = 100,
+        follow: bool = False,
+        after: str = "",
+    ) -> AsyncIterator[LogLine]:
+        """See the contract."""
+        found = self._journal.lines(names, lines=lines, follow=follow, after=after)
+        async with aclosing(found):
+            async for line in found:
+                yield line
+
+    async def _begin(self, method: str, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
+        known = [name for name in dict.fromkeys(names) if name in self._owned]
+        if self._is_dirty and any(name in self._loaded for name in known):
+            async with self._turn:
+                await self._reload_files()
+        # Known before it happens: an agent that dies in between asks again, and its own memory decides.
+        for name in known:
+            (self._ran / name).touch(mode=0o600)
+        self._cut_off.forget(known)
+        for name in known:
+            self._set(name, msgspec.structs.replace(self._statuses[name], cut_off=False))
+        results = dict.fromkeys(names, JobResult.FAILED)
+        results |= await self._jobs.run(method, self._ordered(known))
+        looking = [self._looking[name] for name in known if name in self._looking]
+        if looking:
+            await asyncio.wait(looking)
+        return results
+
+    async def _reset_failed(self, names: Iterable[UnitName]) -> None:
+        """So that systemd forgets them: it keeps what failed until somebody has seen it."""
+
+        async def reset(name: UnitName) -> None:
+            try:
+                await self._bus.call("ResetFailedUnit", "s", name)
+            except Refused as problem:
+                log.debug("cannot reset %s: %s", name, problem)
+
+        failed = [n for n in names if self._statuses[n].active is ActiveState.FAILED]
+        await asyncio.gather(*map(reset, failed))
+
+    def _ordered(self, names: Sequence[UnitName]) -> list[UnitName]:
+        """The names so that each comes after those that it is ordered after; for the rest as they are. A cycle is
+        systemd's to break.
+        """
+        wanted = dict.fromkeys(names)
+        first: dict[UnitName, list[UnitName]] = {name: [] for name in wanted}
+        for name in wanted:
+            owned = self._owned.get(name)
+            if owned is not None:
+                first[name] += [UnitName(o) for o in owned.after if o in wanted and o != name]
+                for other in owned.before:
+                    if other in wanted and other != name:
+                        first[UnitName(other)].append(name)
+        ordered: dict[UnitName, None] = {}
+        entered: set[UnitName] = set()
+        for root in wanted:
+            stack = [root]
+            while stack:
+                name = stack[-1]
+                waiting = [n for n in first[name] if n not in ordered and n not in entered]
+                entered.add(name)
+                if waiting:
+                    stack.append(waiting[0])
+                else:
+                    ordered.setdefault(stack.pop(), None)
+        return list(ordered)
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    async def _strangers(self, names: Sequence[UnitName]) -> dict[UnitName, str]:
+        """Units of these names that this machine has already, and the file that each comes from."""
+        found: dict[UnitName, str] = {}
+        valid = [name for name in names if unit_names.is_valid(name)]
+        for some in _chunks(valid):
+            [rows] = await self._bus.call("ListUnitsByNames", "as", some)
+            for name, _, load, active, _, _, path, *_ in rows:
+                if load == "not-found" and active == "inactive":
+                    continue
+                try:
+                    unit = await self._bus.properties(path, f"{SYSTEMD}.Unit")
+                except Refused:  # it was unloaded meanwhile; its file is still there
+                    unit = {}
+                found[UnitName(name)] = unit.get("FragmentPath") or load
+        # A leftover of an installation that was interrupted before its mark was written is nobody's, and there is none:
+        # the mark is written first.
+        return found
+
+    def _check(self, name: UnitName, strangers: Mapping[UnitName, str]) -> None:
+        fault = unit_names.find_fault(name)
+        if fault is not None:
+            raise RuntimeRefused(f"{name!r} is no unit name: {fault[0]}", hint=fault[1])
+        if name in strangers:
+            raise RuntimeRefused(
+                f"{name} belongs to this machine already ({strangers[name]}); Argosy touches no unit that it did not "
+                "install",
+                hint="give the unit another name",
+            )
+        owned = self._owned.get(name)
+        if owned is not None and self._files.is_edited(owned):
+            path = self._files.directory / name
+            raise RuntimeRefused(
+                f"{path} was changed by hand on this machine; it is not overwritten",
+                hint=f"keep the change elsewhere, then on the machine: rm {path}",
+            )
+
+    def _take(self, owned: Owned) -> None:
+        known = self._statuses.get(owned.name)
+        self._owned[owned.name] = owned
+        if known is None:
+            has_run = (self._ran / owned.name).exists()
+            known = UnitStatus(name=owned.name, has_run=has_run)
+        self._set(owned.name, msgspec.structs.replace(known, digest=owned.mark.digest))
+
+    async def _reload_files(self) -> None:
+        self._is_dirty = False
+        try:
+            await self._bus.call("Reload")
+        except BaseException:
+            self._is_dirty = True
+            raise
+
+    def _note_alterations(self) -> None:
+        altered = self._files.alterations(self._owned)
+        for name, status in list(self._statuses.items()):
+            words = altered.get(name, "")
+            if status.altered != words:
+                self._set(name, msgspec.structs.replace(status, altered=words))
+
+    # --- signals ----------------------------------------------------------------------------------------------------
+
+    def _on_signal(self, member: str, path: str, body: list[Any]) -> None:
+        match member:
+            case "PropertiesChanged":
+                name = dbus.unit_of(path)
+                if name in self._statuses:
+                    self._fold(name, dbus.plain(body[1]))
+            case "JobRemoved":
+                self._jobs.removed(body[1], body[3])
+            case "UnitNew":
+                self._loaded.add(UnitName(body[0]))
+            case "UnitRemoved":
+                self._loaded.discard(UnitName(body[0]))
+            case "Reloading" if not body[0]:
+                self._spawn(self._after_reload(), "look at units after a reload")
+
+    async def _after_reload(self) -> None:
+        """Somebody had systemd read its files anew: perhaps files that people changed."""
+        await self._look_at(self._owned)
+        self._note_alterations()
+
+    def _fold(self, name: UnitName, changed: Mapping[str, Any]) -> None:
+        before = self._statuses[name]
+        status = states.folded(before, changed)
+        if "InvocationID" in changed:
+            self._invocations[name] = bytes(changed["InvocationID"]).hex()
+        is_over = status.active not in RUNNING
+        if is_over and before.active in RUNNING and self._cut_off.was_stopped(name):
+            status = msgspec.structs.replace(status, cut_off=True)
+        self._set(name, status)
+        if status.active is ActiveState.FAILED and before.active is not ActiveState.FAILED:
+            self._end_look(name)
+            look = self._spawn(self._look_why(name), f"look why {name} failed")
+            self._looking[name] = look
+            look.add_done_callback(lambda _: self._forget_look(name, look))
+
+    def _end_look(self, name: UnitName) -> None:
+        look = self._looking.pop(name, None)
+        if look is not None:
+            look.cancel()
+
+    def _forget_look(self, name: UnitName, look: asyncio.Task[None]) -> None:
+        if self._looking.get(name) is look:
+            del self._looking[name]
+
+    async def _look_why(self, name: UnitName) -> None:
+        async with self._looks:
+            try:
+                properties = await self._bus.properties(dbus.unit_path(name), f"{SYSTEMD}.Service")
+            except (Refused, RuntimeBusy):
+                properties = {}
+            lines = await self._journal.last_lines(name, self._invocations.get(name, ""))
+        status = self._statuses.get(name)
+        if status is not None and status.active is ActiveState.FAILED:
+            command = states.failed_command(properties, status.result)
+            self._set(
+                name,
+                msgspec.structs.replace(status, failed_command=command, last_lines=lines),
+            )
+
+    def _set(self, name: UnitName, status: UnitStatus) -> None:
+        if self._statuses.get(name) != status:
+            self._statuses[name] = status
+            self._tell([name])
+
+    def _tell(self, names: Iterable[UnitName]) -> None:
+        for reader in self._readers:
+            reader.add(names)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        async def guarded() -> None:
+            try:
+                await work
+            except (RuntimeBusy, Refused) as problem:
+                # Whatever was lost with the connection is read anew with the next one.
+                log.info("%s: %s", name, problem)
+
+        task = asyncio.create_task(guarded(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first step never awaits its work.
+        task.add_done_callback(lambda _: work.close())
+        return task
+
+
+class _Reader:
+    """Names that changed, gathered until somebody takes them."""
+
+    def __init__(self, names: Iterable[UnitName]) -> None:
+        self._names = set(names)
+        self._wake = asyncio.Event()
+        self._wake.set()
+        self._is_over = False
+
+    def add(self, names: Iterable[UnitName]) -> None:
+        self._names.update(names)
+        if self._names:
+            self._wake.set()
+
+    def end(self) -> None:
+        self._is_over = True
+        self._wake.set()
+
+    def __aiter__(self) -> _Reader:
+        return self
+
+    async def __anext__(self) -> frozenset[UnitName]:
+        await self._wake.wait()
+        self._wake.clear()
+        if self._is_over:
+            raise StopAsyncIteration
+        names, self._names = frozenset(self._names), set()
+        return names
+
+
+def _chunks(names: Sequence[UnitName]) -> Iterable[list[UnitName]]:
+    for start in range(0, len(names), NAMES_PER_CALL):
+        yield list(names[start : start + NAMES_PER_CALL])

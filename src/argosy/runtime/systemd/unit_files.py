@@ -1,0 +1,202 @@
+"""What stands on the disk for each unit: its text, and a drop-in that says whose it is and adds its variables.
+
+    /run/systemd/system/web.service                     the text, byte for byte
+    /run/systemd/system/web.service.d/10-argosy.conf    the mark of ownership; ARGOSY_... and other variables
+
+The mark is the drop-in's first line. Only a unit with that mark is this runtime's, and it touches no other. /run is empty
+after a reboot: the agent installs everything again from its own disk, and nothing starts that it did not ask for.
+
+Variables are added *before* those of the text, as the contract wants it; but systemd reads drop-ins after the text, so
+those that the text assigns itself are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from argosy.errors import RuntimeRefused
+from argosy.model.ids import Digest, UnitName
+from argosy.runtime.base import RunnableUnit
+from argosy.units import names as unit_names
+from argosy.units import quoting
+from argosy.units.text import UnitText
+from argosy.units.values import BadValue
+
+DROP_IN = "10-argosy.conf"
+MARK = "# argosy "
+EXECUTING = ("Service", "Socket", "Mount", "Swap")
+"""Sections whose units run commands, and so take Environment= (systemd.exec(5))."""
+SECTION = {".service": "Service", ".socket": "Socket", ".mount": "Mount", ".swap": "Swap"}
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the drop-in's first line says."""
+
+    digest: Digest
+    text: str
+    """SHA-256 of the text as it was written."""
+    stop_within: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """A unit of this runtime, as its files say."""
+
+    name: UnitName
+    mark: Mark
+    after: frozenset[str]
+    """Units that it is ordered after, as far as its own text says."""
+    before: frozenset[str]
+
+
+class UnitFiles:
+    """The files of one manager's units.
+
+    directory: where systemd looks for units that live until the next boot.
+    overrides: where people put drop-ins of their own (`systemctl edit`).
+    """
+
+    def __init__(self, directory: Path, overrides: tuple[Path, ...] = ()) -> None:
+        self.directory = directory
+        self._overrides = (directory, *overrides)
+
+    def read(self) -> Iterator[Owned]:
+        """The units that are there and bear our mark."""
+        for drop_in in sorted(self.directory.glob(f"*.d/{DROP_IN}")):
+            name = drop_in.parent.name.removesuffix(".d")
+            owned = self.owned(UnitName(name)) if unit_names.is_valid(name) else None
+            if owned is not None:
+                yield owned
+
+    def owned(self, name: UnitName) -> Owned | None:
+        """The unit as its files say; None when it is not ours."""
+        try:
+            first, _, _ = _read(self._drop_in(name)).partition(b"\n")
+            mark = msgspec.json.decode(first.removeprefix(MARK.encode()), type=Mark)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        with suppress(OSError):
+            return _described(name, mark, _read(self.directory / name))
+        return Owned(name=name, mark=mark, after=frozenset(), before=frozenset())
+
+    def install(self, unit: RunnableUnit) -> Owned:
+        """Write the unit's files, the mark first: what has no mark is nobody's. Raises RuntimeRefused."""
+        text = hashlib.sha256(unit.text).hexdigest()
+        mark = Mark(digest=unit.digest, text=text, stop_within=unit.stop_within)
+        parsed = UnitText.parse(unit.text)
+        try:
+            drop_in = self._drop_in(unit.name)
+            drop_in.parent.mkdir(exist_ok=True)
+            _write(drop_in, _drop_in(unit, mark, parsed))
+            _write(self.directory / unit.name, unit.text)
+        except BadValue as problem:
+            raise RuntimeRefused(
+                f"{unit.name}: a variable cannot be given to it: {problem}"
+            ) from None
+        except OSError as problem:
+            raise RuntimeRefused(f"{unit.name} cannot be written: {problem.strerror}") from problem
+        return _described(unit.name, mark, unit.text, parsed)
+
+    def remove(self, name: UnitName) -> None:
+        """Take the unit's files away, the mark last."""
+        (self.directory / name).unlink(missing_ok=True)
+        drop_in = self._drop_in(name)
+        drop_in.unlink(missing_ok=True)
+        with suppress(OSError):  # others have put something there
+            drop_in.parent.rmdir()
+
+    def alterations(self, units: Mapping[UnitName, Owned]) -> dict[UnitName, str]:
+        """How units differ from what was installed, in words; those that do not are not in it."""
+        found: dict[UnitName, list[str]] = {}
+        for name, owned in units.items():
+            if self.is_edited(owned):
+                found.setdefault(name, []).append(f"{self.directory / name} was changed by hand")
+        for directory in self._overrides:
+            with suppress(OSError):
+                for entry in os.scandir(directory):
+                    name = UnitName(entry.name.removesuffix(".d"))
+                    if name not in units:
+                        continue
+                    if entry.name.endswith(".d"):
+                        others = sorted(
+                            path for path in Path(entry.path).glob("*.conf") if path.name != DROP_IN
+                        )
+                        found.setdefault(name, []).extend(f"{path} adds to it" for path in others)
+                    elif directory != self.directory:
+                        is_masked = os.path.realpath(entry.path) == os.devnull
+                        word = "masks it" if is_masked else "takes its place"
+                        found.setdefault(name, []).append(f"{entry.path} {word}")
+        return {name: "; ".join(words) for name, words in found.items() if words}
+
+    def is_edited(self, owned: Owned) -> bool:
+        """Whether the text on the disk is another than was installed. A file that is gone is not edited."""
+        try:
+            return hashlib.sha256(_read(self.directory / owned.name)).hexdigest() != owned.mark.text
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # a link, or no file at all
+
+    def _drop_in(self, name: UnitName) -> Path:
+        return self.directory / f"{name}.d" / DROP_IN
+
+
+def _described(name: UnitName, mark: Mark, text: bytes, parsed: UnitText | None = None) -> Owned:
+    parsed = parsed or UnitText.parse(text)
+    after = frozenset(w for value in parsed.values("Unit", "After") for w in value.split())
+    before = frozenset(w for value in parsed.values("Unit", "Before") for w in value.split())
+    return Owned(name=name, mark=mark, after=after, before=before)
+
+
+def _drop_in(unit: RunnableUnit, mark: Mark, text: UnitText) -> bytes:
+    lines = [
+        MARK + msgspec.json.encode(mark).decode(),
+        "# Written by Argosy with the unit's text; changed and removed with it.",
+    ]
+    section = SECTION.get(unit.name[unit.name.rindex(".") :])
+    if section is not None:
+        own = set(_assigned_variables(text, section))
+        added = {key: value for key, value in unit.environment.items() if key not in own}
+        if added:
+            lines.append(f"[{section}]")
+            lines += [
+                "Environment=" + _quoted(f"{key}={value}") for key, value in sorted(added.items())
+            ]
+    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+
+
+def _quoted(assignment: str) -> str:
+    """One word for Environment=, in which % begins a specifier (systemd.exec(5))."""
+    return quoting.quote(assignment).replace("%", "%%")
+
+
+def _assigned_variables(text: UnitText, section: str) -> Iterator[str]:
+    for value in text.values(section, "Environment"):
+        with suppress(BadValue):
+            for word in quoting.split(value):
+                yield word.partition("=")[0]
+
+
+def _read(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The whole file or the one before: systemd may read it at any moment. Not durable; /run is memory."""
+    beside = path.with_name(f".{path.name}.argosy")
+    beside.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
+        file.write(content)
+        # Units are no secret to the machine's users (systemctl cat), their variables may be.
+        os.fchmod(file.fileno(), 0o600 if path.name == DROP_IN else 0o644)
+    beside.replace(path)
