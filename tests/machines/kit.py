@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from machines import claims, installation, root
-from machines.machine import Machine
+from machines.machine import Machine, in_thread
 from machines.network import Network
 
 
@@ -57,7 +57,7 @@ class Machines:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self.close)
+        await in_thread(self.close)
 
     def __iter__(self) -> Iterator[Machine]:
         return iter(self._machines.values())
@@ -81,8 +81,8 @@ class Machines:
     async def start(self) -> Self:
         """Boot all of them, side by side; returns when every one is up. What started is gone again if one fails."""
         try:
-            await asyncio.to_thread(self._claim_network)
-            self._layers = await asyncio.to_thread(self._find_layers)
+            await in_thread(self._claim_network)
+            self._layers = await in_thread(self._find_layers)
             for name in self._names:
                 self._place(name)
             async with asyncio.TaskGroup() as tasks:
@@ -162,5 +162,5 @@ class Machines:
         named = [(self.host_address, "host"), *((other.address, other.name) for other in self)]
         lines = ["127.0.0.1 localhost", "::1 localhost", *(" ".join(pair) for pair in named), ""]
         files = {"etc/hosts": "\n".join(lines)}
-        await asyncio.to_thread(machine.prepare, image=image, files=files)
+        await in_thread(machine.prepare, image=image, files=files)
         await machine.boot()

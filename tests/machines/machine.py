@@ -16,16 +16,17 @@ import signal
 import socket
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from machines import overlay
 from machines.cgroups import Group
 from machines.network import Network
 from machines.root import USER, USER_ID
 
+T = TypeVar("T")
 BOOT_SECONDS = 60.0
 RUN_SECONDS = 60.0
 DBUS = "org.freedesktop.DBus"
@@ -33,6 +34,16 @@ NSENTER, CHROOT = "/usr/bin/nsenter", "/usr/sbin/chroot"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The first words name files to write our process id to; what follows is the program that we become.
 ENTER = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 1; shift; done; shift; exec "$@"'
+
+
+async def in_thread(work: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """asyncio.to_thread, but one that is cancelled still waits for the end: what tidies up must not be overtaken."""
+    task = asyncio.create_task(asyncio.to_thread(work, *arguments, **named))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 class CommandFailed(subprocess.CalledProcessError):
@@ -131,7 +142,7 @@ class Machine:
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as receiver:
             receiver.setblocking(False)
             receiver.bind(str(notify))
-            await asyncio.to_thread(self._power_on, notify)
+            await in_thread(self._power_on, notify)
             try:
                 async with asyncio.timeout(timeout):
                     await self._wait_until_ready(receiver)
@@ -159,7 +170,7 @@ class Machine:
 
     async def reboot(self, *, timeout: float = BOOT_SECONDS) -> None:
         """Cut its power and switch it on again."""
-        await asyncio.to_thread(self.kill)
+        await in_thread(self.kill)
         await self.boot(timeout=timeout)
 
     def freeze(self) -> None:

@@ -364,6 +364,15 @@ async def test_a_kit_that_cannot_start_leaves_nothing() -> None:
     assert traces(name, 0) == []
 
 
+async def test_a_start_that_is_given_up_at_any_time_leaves_nothing() -> None:
+    for moment in range(8):
+        name = f"early-{os.getpid()}-{moment}"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05 * moment), Machines(names=[name], argosy=False):
+                await asyncio.sleep(60)
+        assert traces(name, 0) == []
+
+
 async def test_what_a_killed_test_left_is_gone_before_the_next_kit_starts() -> None:
     name = f"relic-{os.getpid()}"
     process = await asyncio.create_subprocess_exec(
