@@ -104,6 +104,7 @@ class StateView(TypedDict):
     since: str | None
     restarts: int
     has_run: bool
+    altered: str
     cut_off: bool
     released: int
     text: str
@@ -123,8 +124,11 @@ class MachineView(TypedDict):
     capacity: Capacity
     version: str
     registered_at: str | None
-    state: Literal["ready", "absent"]
+    state: Literal["ready", "suspect", "lost", "held", "cordoned", "draining", "drained"]
+    why: str
     since: str | None
+    scheduling: Literal["open", "cordoned", "drained"]
+    until: str | None
     units: int
 
 
@@ -216,6 +220,55 @@ class LogLine(TypedDict):
     stream: str
     text: str
     cursor: str
+
+
+class Move(TypedDict):
+    unit: str
+    before: str
+    after: str | None
+    reason: str
+
+
+class Staying(TypedDict):
+    unit: str
+    reason: str
+
+
+class DrainPlan(TypedDict):
+    revision: int
+    moves: list[Move]
+    staying: list[Staying]
+
+
+class JournalLine(TypedDict):
+    at: str
+    unit: str
+    priority: str
+    text: str
+    cursor: str
+
+
+class Disk(TypedDict):
+    path: str
+    total_bytes: int
+    free_bytes: int
+    free_inodes_share: float
+
+
+class Facts(TypedDict):
+    machine: str
+    at: str
+    clock_ahead_seconds: float
+    version: str
+    runtime: str
+    kernel: str
+    booted_at: str | None
+    load: list[float]
+    memory_total_bytes: int
+    memory_available_bytes: int
+    disks: list[Disk]
+    certificate_expires: str | None
+    exec: bool
 
 
 class TokenView(TypedDict):
@@ -591,6 +644,109 @@ class Client:
         ]
         return self._stream("/v1/logs", query, _json_lines, timeout_seconds)
 
+    # --- machines -----------------------------------------------------------------------------------------------
+
+    def order_machine(
+        self,
+        machine: str,
+        *,
+        scheduling: Literal["open", "cordoned", "drained"] | None = None,
+        for_seconds: int | None = None,
+        reason: str = "",
+        metadata: Mapping[str, str] = MappingProxyType({}),
+        without: Iterable[str] = (),
+        forget: Iterable[str] = (),
+    ) -> MachineView:
+        """Change what a machine is for, and its metadata; what is not given stays. Raises NotFound.
+
+        for_seconds: open again after so long. metadata, without: win over what the machine's agent says; forget: have
+        again what it says.
+        """
+        body = {
+            "scheduling": scheduling,
+            "for_seconds": for_seconds,
+            "reason": reason,
+            "metadata": dict(metadata),
+            "without": list(without),
+            "forget": list(forget),
+        }
+        answer: MachineView = self._call("PATCH", _machine(machine), body=body)["machine"]
+        return answer
+
+    def remove_machine(self, machine: str) -> None:
+        """Take it out of the cluster; its units move at once. Raises NotFound."""
+        self._call("DELETE", _machine(machine))
+
+    def plan_drain(self, machine: str) -> DrainPlan:
+        answer: DrainPlan = self._call("GET", _machine(machine, "drain-plan"))
+        return answer
+
+    def plan_rebalance(self, *, budget: int) -> list[Move]:
+        query = _given(budget=str(budget))
+        moves: list[Move] = self._call("GET", "/v1/rebalance-plan", query=query)["moves"]
+        return moves
+
+    def ask_moves(self, moves: Iterable[tuple[str, str, str]]) -> None:
+        """Ask for units to go to machines: unit, machine, reason each. Raises NotFound for what there is not."""
+        body = {
+            "moves": [
+                {"unit": unit, "to": machine, "reason": reason} for unit, machine, reason in moves
+            ]
+        }
+        self._call("POST", "/v1/moves", body=body)
+
+    def facts(self, machine: str) -> Facts:
+        """How the machine is, as its agent says now. Raises Temporary when it does not answer."""
+        answer: Facts = self._call("GET", _machine(machine, "facts"))
+        return answer
+
+    def journal(
+        self,
+        machine: str,
+        *,
+        unit: str = "",
+        lines: int = 100,
+        follow: bool = False,
+        after: str = "",
+        since: str | None = None,
+        priority: str = "",
+    ) -> Stream[JournalLine]:
+        """The machine's own journal: the last `lines`, or all behind the cursor `after`. The stream raises what the machine
+        says is wrong.
+        """
+        query = _given(
+            unit=unit or None,
+            lines=str(lines),
+            follow="1" if follow else "0",
+            after=after or None,
+            since=since,
+            priority=priority or None,
+        )
+        return self._stream(_machine(machine, "journal"), query, _told_lines, None)
+
+    def exec(
+        self,
+        machine: str,
+        argv: Sequence[str],
+        *,
+        terminal: bool = False,
+        rows: int = 24,
+        columns: int = 80,
+        term: str = "",
+    ) -> Execution:
+        """Run a command on a machine, as its agent's user."""
+        body = {
+            "argv": list(argv),
+            "terminal": terminal,
+            "rows": rows,
+            "columns": columns,
+            "term": term,
+        }
+        lines: Stream[dict[str, Any]] = self._stream(
+            _machine(machine, "exec"), [], _told_lines, None, method="POST", body=body
+        )
+        return Execution(self, machine, lines)
+
     # --- of clusters --------------------------------------------------------------------------------------------
 
     def tokens(self) -> list[TokenView]:
@@ -664,18 +820,31 @@ class Client:
         query: Query,
         parse: Callable[[Iterator[bytes]], Iterator[T]],
         timeout_seconds: float | None,
+        *,
+        method: str = "GET",
+        body: Any = None,
     ) -> Stream[T]:
         connection = self._connect()
         # The connection forgets its socket once it knows that the answer is the last; the stream still needs it.
         sock: socket.socket = connection.sock
         try:
-            response = self._send(connection, "GET", path, query, None)
+            response = self._send(connection, method, path, query, body)
             if response.status != http.HTTPStatus.OK:
                 self._decode(response, response.read())
         except BaseException:
             connection.close()
             raise
         return Stream(sock, response, parse, timeout_seconds)
+
+    def _send_again(self, connection: http.client.HTTPConnection, path: str, body: Any) -> None:
+        """POST on a connection that stays open."""
+        response = self._send(connection, "POST", path, [], body, is_last=False)
+        try:
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as problem:
+            raise self._no_answer("POST", problem) from problem
+        if response.status != http.HTTPStatus.NO_CONTENT:
+            self._decode(response, answer)
 
     def _connect(self) -> http.client.HTTPConnection:
         at = self.endpoint
@@ -762,9 +931,13 @@ class Client:
         path: str,
         query: Query,
         body: Any,
+        *,
+        is_last: bool = True,
     ) -> http.client.HTTPResponse:
         target = path + ("?" + urlencode(query) if query else "")
-        headers = {"Accept": "*/*", "Connection": "close"}
+        headers = {"Accept": "*/*"}
+        if is_last:
+            headers["Connection"] = "close"
         if self.endpoint.is_tls and self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         data = None
@@ -801,6 +974,67 @@ class Client:
                 f"what answers at {self.endpoint} is not an Argosy server (status {response.status})",
                 hint="check $ARGOSY_ENDPOINT",
             ) from None
+
+
+class Output(NamedTuple):
+    """What a command wrote, or how it ended: then `exit_code` is not None."""
+
+    out: bytes = b""
+    err: bytes = b""
+    exit_code: int | None = None
+    signal: str = ""
+
+
+class Execution:
+    """A command that runs on a machine. Iterate over its output; close it, or use it as a context, to end the command.
+
+    Input is sent on a connection that stays open, since each key that is pressed is a request.
+    """
+
+    def __init__(self, client: Client, machine: str, lines: Stream[dict[str, Any]]) -> None:
+        self._client = client
+        self._lines = lines
+        self._connection: http.client.HTTPConnection | None = None
+        try:
+            self._path = _machine(machine, f"exec/{next(lines)['id']}/input")
+        except BaseException:
+            lines.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Output]:
+        """Raises what the machine says is wrong, and ServerUnreachable when the stream breaks."""
+        for line in self._lines:
+            yield Output(
+                base64.b64decode(line.get("out", "")),
+                base64.b64decode(line.get("err", "")),
+                line.get("exit_code"),
+                line.get("signal", ""),
+            )
+
+    def send(self, data: bytes = b"", *, is_end: bool = False) -> None:
+        """Send input; waits while the command does not read. Raises NotFound when it has ended. One thread at a time."""
+        self._send({"data": base64.b64encode(data).decode(), "end": is_end})
+
+    def resize(self, rows: int, columns: int) -> None:
+        self._send({"rows": rows, "columns": columns})
+
+    def close(self) -> None:
+        """End the command if it still runs; also from another thread."""
+        self._lines.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _send(self, body: Any) -> None:
+        if self._connection is None:
+            self._connection = self._client._connect()  # noqa: SLF001 - of one module
+            self._connection.sock.settimeout(None)  # a command may take its time to read
+        self._client._send_again(self._connection, self._path, body)  # noqa: SLF001
 
 
 def _trusting(ca: str) -> ssl.SSLContext:
@@ -875,6 +1109,21 @@ def _text_fields(text: bytes) -> dict[str, str]:
         return {"text": text.decode()}
     except UnicodeDecodeError:
         return {"text_base64": base64.b64encode(text).decode()}
+
+
+def _machine(machine: str, what: str = "") -> str:
+    return f"/v1/machines/{quote(machine, safe='')}" + (f"/{what}" if what else "")
+
+
+def _told_lines(lines: Iterator[bytes]) -> Iterator[Any]:
+    """Lines of JSON; one that has a problem is raised."""
+    for line in lines:
+        if not line:
+            continue
+        item = json.loads(line)
+        if problem := item.get("problem"):
+            raise _error(0, problem)
+        yield item
 
 
 def _json_lines(lines: Iterator[bytes]) -> Iterator[LogLine]:

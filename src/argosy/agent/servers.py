@@ -57,7 +57,7 @@ class Servers:
 
     @property
     def distinct(self) -> tuple[str, ...]:
-        """Those that servers told of, one URL for each server, if any did. The settings may name the same in another way."""
+        """Those that servers told of, one URL for each, if any did. The settings may name the same in another way."""
         return self._told or self._configured
 
     def move_on(self, failed: str) -> None:

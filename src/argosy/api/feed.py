@@ -21,6 +21,7 @@ from argosy.errors import Conflict, StoreUnavailable, Temporary
 from argosy.model.assignment import Assignment
 from argosy.model.event import Event
 from argosy.model.ids import MachineId, UnitName
+from argosy.model.lost import Brake
 from argosy.store import base, codec, keys
 
 log = logging.getLogger(__name__)
@@ -211,8 +212,13 @@ class Feed:
                 if kv is not None and kv.value:
                     record = codec.decode(kv.value, Assignment)
                     changed.units.update(unit.name for unit in record.units)
-        elif key.startswith((keys.MACHINES, keys.PRESENCE)):
+                    changed.states.update((unit.name, record.machine) for unit in record.units)
+        elif key.startswith((keys.MACHINES, keys.PRESENCE, keys.ORDERS, keys.LOST)):
             changed.machines.add(MachineId(name))
+        elif key == keys.BRAKE:
+            for kv in (event.previous, event.kv):
+                if kv is not None and kv.value:
+                    changed.machines.update(codec.decode(kv.value, Brake).machines)
         elif key.startswith(keys.EVENTS) and event.kind is base.EventKind.PUT:
             changed.events.append((key, codec.decode(event.kv.value, Event)))
 

@@ -17,12 +17,17 @@ from argosy.model.event import Event
 from argosy.model.explanation import Explanation
 from argosy.model.identity import Identity
 from argosy.model.ids import MachineId, UnitName
+from argosy.model.lost import Brake, LostMachine
 from argosy.model.machine import Machine
 from argosy.model.observed import ActiveState, Observed, UnitStatus
+from argosy.model.orders import MachineOrders, Scheduling
+from argosy.model.server import ServerRecord
+from argosy.model.snapshot import Snapshot
 from argosy.model.token import Token
 from argosy.model.unit import DesiredState, Unit
 from argosy.store import base, codec, keys
 
+OPEN = Scheduling.OPEN
 FIRST_KEY = keys.ASSIGNMENTS
 END_KEY = base.prefix_end(keys.UNITS)
 """All keys lie between: every revision is one of this range, so a watch of it tells how far the picture is."""
@@ -38,6 +43,10 @@ _LOADED = (
     keys.OBSERVED,
     keys.IDENTITIES,
     keys.TOKENS,
+    keys.ORDERS,
+    keys.LOST,
+    keys.BRAKE,
+    keys.SERVERS,
 )
 
 
@@ -70,9 +79,16 @@ class Picture:
         self.presence_since: dict[MachineId, datetime] = {}
         """When this server saw a machine come or go."""
         self.assignments: dict[MachineId, dict[UnitName, AssignedUnit]] = {}
+        """With the units that leave (`AssignedUnit.is_leaving`)."""
         self.placements: dict[UnitName, dict[MachineId, AssignedUnit]] = {}
+        """Without those: a machine that a unit leaves is none that it is on."""
         self.pending: dict[UnitName, Explanation] = {}
         self.statuses: dict[UnitName, dict[MachineId, UnitStatus]] = {}
+        self.orders: dict[MachineId, MachineOrders] = {}
+        self.lost: dict[MachineId, LostMachine] = {}
+        self.brake: Brake | None = None
+        self.servers: dict[str, ServerRecord] = {}
+        """Those that run, by name."""
         self.identities: dict[MachineId, Identity] = {}
         self.tokens: dict[str, Token] = {}
         """By id. Neither these nor the identities are shown to anybody as they are."""
@@ -129,6 +145,21 @@ class Picture:
             elif key.startswith(keys.TOKENS):
                 _keep(self.tokens, name, codec.decode(value, Token) if is_there else None)
                 changed.is_access_changed = True
+            elif key.startswith(keys.ORDERS):
+                orders = codec.decode(value, MachineOrders) if is_there else None
+                _keep(self.orders, MachineId(name), orders)
+                changed.machines.add(MachineId(name))
+            elif key.startswith(keys.LOST):
+                lost = codec.decode(value, LostMachine) if is_there else None
+                _keep(self.lost, MachineId(name), lost)
+                changed.machines.add(MachineId(name))
+            elif key.startswith(keys.SERVERS):
+                server = codec.decode(value, ServerRecord) if is_there else None
+                _keep(self.servers, name, server)
+            elif key == keys.BRAKE:
+                held = self.brake.machines if self.brake else ()
+                self.brake = codec.decode(value, Brake) if is_there else None
+                changed.machines.update(held, self.brake.machines if self.brake else ())
             elif key.startswith(keys.EVENTS) and is_there:
                 changed.events.append((key, codec.decode(value, Event)))
             elif key == keys.CLUSTER:
@@ -142,6 +173,51 @@ class Picture:
         if self._sorted_units is None:
             self._sorted_units = sorted(self.units)
         return self._sorted_units
+
+    def is_leaving(self, name: UnitName, machine: MachineId) -> bool:
+        """Whether the machine is only ending the unit, whose status there is none to show then."""
+        assigned = self.assignments.get(machine, {}).get(name)
+        return assigned is not None and assigned.is_leaving
+
+    def now(self) -> datetime:
+        """For what is over at a time."""
+        return self._clock()
+
+    def machine(self, machine_id: MachineId) -> Machine:
+        """The machine with the metadata that people gave it. Raises KeyError."""
+        record = self.machines[machine_id]
+        orders = self.orders.get(machine_id)
+        return orders.applied_to(record) if orders else record
+
+    def snapshot(self) -> Snapshot:
+        """What a plan may look at; valid until the picture changes."""
+        now = self._clock()
+        scheduling = {id_: orders.scheduling_at(now) for id_, orders in self.orders.items()}
+        return Snapshot(
+            revision=self.revision,
+            epoch=self.cluster.epoch if self.cluster else 1,
+            units=self.units,
+            machines={machine_id: self.machine(machine_id) for machine_id in self.machines},
+            present=frozenset(self.present),
+            absent_since={},
+            assignments={
+                machine_id: Assignment(machine=machine_id, units=tuple(units.values()))
+                for machine_id, units in self.assignments.items()
+            },
+            pending=self.pending,
+            scheduling={
+                machine_id: one for machine_id, one in scheduling.items() if one is not OPEN
+            },
+            leaving=self._leaving(),
+        )
+
+    def _leaving(self) -> dict[UnitName, dict[MachineId, AssignedUnit]]:
+        found: dict[UnitName, dict[MachineId, AssignedUnit]] = {}
+        for machine_id, units in self.assignments.items():
+            for unit in units.values():
+                if unit.is_leaving:
+                    found.setdefault(unit.name, {})[machine_id] = unit
+        return found
 
     def current(self, name: UnitName) -> DesiredState:
         """How far the machines are with the unit: where it is on several, how far the last of them is."""
@@ -190,7 +266,9 @@ class Picture:
             unit = after.get(name)
             if unit == before.get(name):
                 continue
-            _keep(self.placements.setdefault(name, {}), machine, unit)
+            is_placed = unit is not None and not unit.is_leaving
+            _keep(self.placements.setdefault(name, {}), machine, unit if is_placed else None)
+            changed.states.add((name, machine))
             if not self.placements[name]:
                 del self.placements[name]
             changed.units.add(name)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from argosy.model.observed import ActiveState, LoadState
+from argosy.model.orders import Scheduling
 from argosy.model.unit import DesiredState
 
 MAX_PAGE = 10_000
@@ -234,6 +235,7 @@ class StateView(Answer, frozen=True):
     since: datetime | None
     restarts: int
     has_run: bool
+    altered: str
     cut_off: bool
     released: int
     text: str
@@ -250,19 +252,29 @@ class CapacityView(Answer, frozen=True):
     cpu_millis: int
 
 
+MachineState = Literal["ready", "suspect", "lost", "held", "cordoned", "draining", "drained"]
+
+
 class MachineView(Answer, frozen=True):
     id: str
     hostname: str
     address: str
     metadata: dict[str, str]
+    """As its agent says, changed as people want it."""
     capacity: CapacityView
     version: str
     registered_at: datetime | None
-    state: Literal["ready", "absent"]
+    state: MachineState
+    why: str
+    """What `state` is about, in words; empty for `ready`."""
     since: datetime | None
-    """When this server saw it come or go; null when that was before the server."""
+    """Of `state`; null when that was before this server began."""
+    scheduling: Scheduling
+    """What people want it for; `state` says it unless the machine is not there."""
+    until: datetime | None
+    """When `scheduling` is over and the machine is open again; null: until somebody says so."""
     units: int
-    """How many units are placed on it."""
+    """How many units are placed on it, or still leave it."""
 
 
 class Machines(Answer, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from argosy.api.schemas import (
     EventView,
     ExplanationView,
     Gone,
+    MachineState,
     MachineView,
     PlacementView,
     RefusalView,
@@ -25,6 +27,7 @@ from argosy.model.event import Event
 from argosy.model.explanation import Explanation
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.observed import UnitStatus
+from argosy.model.orders import Scheduling
 
 
 def unit(picture: Picture, name: UnitName) -> UnitView:
@@ -88,12 +91,15 @@ def states(
     """Rows in the order of `names`, then of machines."""
     for name in names:
         for machine, status in sorted(picture.statuses.get(name, {}).items()):
-            if only is None or machine == only:
+            if only in (None, machine) and not picture.is_leaving(name, machine):
                 yield state(machine, status)
 
 
 def machine(picture: Picture, machine_id: MachineId) -> MachineView:
-    record = picture.machines[machine_id]
+    record = picture.machine(machine_id)
+    state, why, since = machine_state(picture, machine_id)
+    orders = picture.orders.get(machine_id)
+    scheduling = orders.scheduling_at(picture.now()) if orders else Scheduling.OPEN
     return MachineView(
         id=record.id,
         hostname=record.hostname,
@@ -104,10 +110,35 @@ def machine(picture: Picture, machine_id: MachineId) -> MachineView:
         ),
         version=record.version,
         registered_at=record.registered_at,
-        state="ready" if machine_id in picture.present else "absent",
-        since=picture.presence_since.get(machine_id),
+        state=state,
+        why=why,
+        since=since,
+        scheduling=scheduling,
+        until=orders.until if orders and scheduling is not Scheduling.OPEN else None,
         units=len(picture.assignments.get(machine_id, ())),
     )
+
+
+def machine_state(
+    picture: Picture, machine_id: MachineId
+) -> tuple[MachineState, str, datetime | None]:
+    """How a machine is, why, and since when. That it is not there comes before what people want it for."""
+    if lost := picture.lost.get(machine_id):
+        return "lost", lost.reason or "silent for too long: its units run elsewhere", lost.since
+    if machine_id not in picture.present:
+        since = picture.presence_since.get(machine_id)
+        if picture.brake and machine_id in picture.brake.machines:
+            return "held", picture.brake.message, picture.brake.since
+        return "suspect", "no server hears of it; its units stay where they are", since
+    orders = picture.orders.get(machine_id)
+    scheduling = orders.scheduling_at(picture.now()) if orders else Scheduling.OPEN
+    if orders is None or scheduling is Scheduling.OPEN:
+        return "ready", "", picture.presence_since.get(machine_id)
+    why = f"by {orders.by}" if orders.by else "asked for"
+    why += f": {orders.reason}" if orders.reason else ""
+    if scheduling is Scheduling.CORDONED:
+        return "cordoned", why, orders.at
+    return "draining" if picture.assignments.get(machine_id) else "drained", why, orders.at
 
 
 def placements(picture: Picture, name: UnitName) -> Iterator[PlacementView]:
@@ -167,4 +198,6 @@ def _unit_or_gone(picture: Picture, name: UnitName) -> UnitView | Gone:
 
 def _state_or_gone(picture: Picture, name: UnitName, machine_id: MachineId) -> StateView | Gone:
     status = picture.statuses.get(name, {}).get(machine_id)
-    return state(machine_id, status) if status else Gone(name=name, machine=machine_id)
+    if status is None or picture.is_leaving(name, machine_id):
+        return Gone(name=name, machine=machine_id)
+    return state(machine_id, status)

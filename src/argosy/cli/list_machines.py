@@ -19,6 +19,7 @@ def _table(machine_name: naming.MachineNames) -> Table[MachineView]:
             "metadata": Column(_metadata),
             "hostname": Column(lambda row: row["hostname"]),
             "state": Column(lambda row: row["state"], _colour),
+            "why": Column(lambda row: row["why"]),
             "since": Column(lambda row: moments.ago(row["since"], now)),
             "units": Column(lambda row: str(row["units"])),
             "memory": Column(_memory),
@@ -34,7 +35,9 @@ def _metadata(row: MachineView) -> str:
 
 
 def _colour(row: MachineView) -> str:
-    return "green" if row["state"] == "ready" else "red"
+    if row["state"] == "ready":
+        return "green"
+    return "red" if row["state"] in naming.ABSENT else "yellow"
 
 
 def _memory(row: MachineView) -> str:

@@ -13,6 +13,8 @@ from argosy.errors import Invalid, NotFound
 from argosy.units import names
 
 SHORT_ID = 8
+ABSENT = frozenset({"suspect", "held", "lost"})
+"""The states of machines that no server hears of."""
 
 
 def unit_name(word: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from argosy import __version__, errors
-from argosy.cli import moments
+from argosy.cli import moments, naming
 from argosy.cli.findings import Finding, bad, good, warning
 from argosy.client import Client
 
@@ -51,7 +51,7 @@ def _look_at_parts(client: Client) -> Iterator[Finding]:
 
 def _look_at_machines(client: Client) -> Iterator[Finding]:
     machines = client.machines()
-    absent = [machine for machine in machines if machine["state"] == "absent"]
+    absent = [machine for machine in machines if machine["state"] in naming.ABSENT]
     if not machines:
         yield bad("machines", "none: no unit can run", "look at the agent's log")
     elif absent:
@@ -59,8 +59,8 @@ def _look_at_machines(client: Client) -> Iterator[Finding]:
         yield warning(
             "machines",
             f"{len(absent)} of {len(machines)} are absent, first {first['id'][:8]} "
-            f"({first['hostname']})",
-            "argosy list-machines --fields machine,hostname,state,since,units",
+            f"({first['hostname']}), {first['state']}: {first['why']}",
+            "argosy list-machines --fields machine,hostname,state,since,units,why",
         )
     else:
         yield good("machines", f"{len(machines)}, all there")

@@ -155,7 +155,7 @@ def _overview(client: Client, args: argparse.Namespace) -> int:
     units, states, machines = client.units(), client.states(), client.machines()
     failed = sorted({row["name"] for row in states if row["active"] == "failed"})
     pending = [unit["name"] for unit in units if unit["pending"]]
-    absent = [machine["id"] for machine in machines if machine["state"] == "absent"]
+    absent = [machine["id"] for machine in machines if machine["state"] in naming.ABSENT]
     if args.json:
         server = client.status()
         print(json.dumps({**server, "failed": failed, "pending": pending, "absent": absent}))

@@ -164,7 +164,7 @@ async def test_machines_say_whether_they_are_there_and_what_they_have(
     assert (here.hostname, here.state, here.units) == ("m1", "ready", 2)
     await store.txn([], [base.Delete(keys.presence(MACHINE))])
     (gone,) = (await list_machines(cluster)).machines
-    assert (gone.state, gone.since) == ("absent", NOW)
+    assert (gone.state, gone.since) == ("suspect", NOW)
 
 
 async def test_why_tells_the_reasons_of_a_placed_unit_and_its_last_events(cluster: Api) -> None:

@@ -46,6 +46,9 @@ def row(active: str, sub: str = "", **more: Any) -> StateView:
         "since": None,
         "restarts": 0,
         "has_run": True,
+        "altered": "",
+        "cut_off": False,
+        "released": 0,
         "text": "",
         "last_lines": [],
     }

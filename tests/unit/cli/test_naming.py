@@ -19,7 +19,10 @@ def machine(machine_id: str, *, address: str = "", hostname: str = "") -> Machin
         "version": "",
         "registered_at": None,
         "state": "ready",
+        "why": "",
         "since": None,
+        "scheduling": "open",
+        "until": None,
         "units": 0,
     }
 
