@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from argosy.errors import Unsupported
 from argosy.runtime.base import Runtime
 from argosy.runtime.process.runtime import ProcessRuntime
+from argosy.runtime.systemd.runtime import SystemdRuntime, system_manager
 from argosy.settings import RuntimeKind
 
 SYSTEMD_RUNS = Path("/run/systemd/system")
@@ -21,9 +21,11 @@ def chosen(kind: RuntimeKind) -> RuntimeKind:
 
 
 async def open_runtime(kind: RuntimeKind, directory: Path) -> Runtime:
-    """directory: the agent's. Raises RuntimeRefused, Unsupported."""
+    """directory: the agent's. Raises RuntimeRefused."""
+    runtime: SystemdRuntime | ProcessRuntime
     if chosen(kind) is RuntimeKind.SYSTEMD:
-        raise Unsupported("units cannot be run by systemd yet", hint='runtime = "process"')
-    runtime = ProcessRuntime(directory / "runtime")
+        runtime = SystemdRuntime(system_manager())
+    else:
+        runtime = ProcessRuntime(directory / "runtime")
     await runtime.open()
     return runtime
