@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from argosy.errors import Invalid
 from argosy.model.ids import UnitName
 from argosy.model.observed import ActiveState, LoadState
 from argosy.runtime.base import JobResult, Runtime
+from argosy.runtime.process import tree
 from contract.runtime_kit import (
     RUNTIME,
     Case,
@@ -144,7 +146,7 @@ async def test_removing_a_running_unit_stops_it_and_keeps_its_lines(runtime: Run
     pid = runtime.statuses()[UnitName("a.service")].main_pid
     await texts_until(runtime, "a.service", ["hello"])
     await runtime.remove(names("a.service", "never.service"))
-    assert not Path(f"/proc/{pid}").exists()
+    assert pid is not None and tree.start_time(pid) is None
     assert await texts_of(runtime, "a.service") == ["hello"]
     assert not runtime.statuses()
 
@@ -190,10 +192,11 @@ async def test_following_shows_what_is_there_and_then_what_comes(runtime: Runtim
     await runtime.start(names("a.service"))
     async with asyncio.timeout(10):
         following = runtime.logs(names("a.service", "b.service"), lines=5, follow=True)
-        assert (await anext(following)).text == "a"
-        for name in ("b.service", "a.service", "b.service"):
-            await runtime.start(names(name))
-            assert (await anext(following)).text == name.removesuffix(".service")
+        async with aclosing(following):
+            assert (await anext(following)).text == "a"
+            for name in ("b.service", "a.service", "b.service"):
+                await runtime.start(names(name))
+                assert (await anext(following)).text == name.removesuffix(".service")
 
 
 async def test_bytes_that_are_no_text_and_lines_without_an_end_are_shown(runtime: Runtime) -> None:

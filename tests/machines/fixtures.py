@@ -14,6 +14,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -34,9 +35,10 @@ def booted(
     names: Sequence[str] | None = None,
     argosy: bool = True,
     docker: bool = False,
+    shared: Sequence[Path] = (),
 ) -> Iterator[Machines]:
     """Machines for code that has no event loop, such as a fixture that outlives the loops of its tests."""
-    machines = Machines(count, names=names, argosy=argosy, docker=docker)
+    machines = Machines(count, names=names, argosy=argosy, docker=docker, shared=shared)
     with closing(machines):
         loop = asyncio.new_event_loop()
         try:

@@ -7,7 +7,7 @@ nothing moves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -157,7 +157,7 @@ class Output:
         lines: int = 100,
         follow: bool = False,
         after: str = "",
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         wanted = [line for line in OUTPUT if line.unit in names and line.cursor > after]
         for line in wanted if after else wanted[-lines:]:
             yield line

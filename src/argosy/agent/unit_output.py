@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Protocol
 
 from argosy.errors import ArgosyError
@@ -31,7 +31,7 @@ class Output(Protocol):
         lines: int = 100,
         follow: bool = False,
         after: str = "",
-    ) -> AsyncIterator[LogLine]: ...
+    ) -> AsyncGenerator[LogLine, None]: ...
 
 
 async def read(runtime: Output, asked: ReadLogs) -> AsyncGenerator[Part, None]:
@@ -44,10 +44,10 @@ async def read(runtime: Output, asked: ReadLogs) -> AsyncGenerator[Part, None]:
         finally:
             await following.close()
     names = _wanted(asked, runtime.statuses())
-    async for line in runtime.logs(
-        sorted(names), lines=asked.lines, follow=asked.follow, after=asked.after
-    ):
-        yield Part(lines=(_line(line),))
+    found = runtime.logs(sorted(names), lines=asked.lines, follow=asked.follow, after=asked.after)
+    async with aclosing(found):
+        async for line in found:
+            yield Part(lines=(_line(line),))
 
 
 class _Following:
@@ -88,8 +88,10 @@ class _Following:
 
     async def _pump(self, names: list[UnitName], *, lines: int, after: str) -> None:
         try:
-            async for line in self._runtime.logs(names, lines=lines, follow=True, after=after):
-                await self._queue.put(Part(lines=(_line(line),)))
+            found = self._runtime.logs(names, lines=lines, follow=True, after=after)
+            async with aclosing(found):
+                async for line in found:
+                    await self._queue.put(Part(lines=(_line(line),)))
         except (ArgosyError, OSError) as problem:
             await self._queue.put(problem)
 

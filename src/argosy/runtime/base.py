@@ -8,7 +8,7 @@ holds it: `close` lets go, `open` finds again what runs. Stopping is always some
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -139,9 +139,9 @@ class Runtime(Protocol):
         lines: int = 100,
         follow: bool = False,
         after: str = "",
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         """Lines of these units, merged by time, oldest first: the last `lines` of them, or all since the cursor `after`.
         With `follow` it goes on with new lines for ever. A unit that was removed or replaced keeps its older lines
-        until the space is needed. Names never seen give nothing.
+        until the space is needed. Names never seen give nothing. Whoever leaves before its end closes it (`aclosing`).
         """
         ...

@@ -7,7 +7,7 @@ they are. Failures are asked for through the machine: `Behaviour` for units, `is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from argosy.errors import RuntimeBusy, RuntimeRefused
@@ -83,7 +83,7 @@ class SimRuntime:
         lines: int = 100,
         follow: bool = False,
         after: str = "",
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         found = [line for line in self._machine.lines if line.unit in names and line.cursor > after]
         for line in found if after else found[-lines:]:
             yield line

@@ -11,7 +11,7 @@ import contextlib
 import ctypes
 import heapq
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from argosy.errors import Invalid
@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 async def read(
     layout: Layout, names: Collection[UnitName], *, lines: int, follow: bool, after: str
-) -> AsyncIterator[LogLine]:
+) -> AsyncGenerator[LogLine, None]:
     """See Runtime.logs. Raises Invalid for a cursor that is none of ours."""
     wanted = sorted(set(names))
     places = dict.fromkeys(wanted, -1)

@@ -15,6 +15,7 @@ import os
 import resource
 import time
 from collections.abc import (
+    AsyncGenerator,
     AsyncIterator,
     Callable,
     Collection,
@@ -420,7 +421,7 @@ class ProcessRuntime:
         lines: int = 100,
         follow: bool = False,
         after: str = "",
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         """See the contract."""
         return journal.read(self._layout, names, lines=lines, follow=follow, after=after)
 

@@ -146,21 +146,34 @@ def _text(message: object) -> str:
 
 @asynccontextmanager
 async def _running(command: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=LINE_BYTES,
+    creating = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES,
+        )
     )
     try:
-        yield process
+        yield await asyncio.shield(creating)
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-        # Reading to the end lets go of the pipes, too.
-        await process.communicate()
+        # Whoever is cancelled in here still waits: a process half made or half read keeps its pipes open.
+        ending = asyncio.create_task(_end(creating))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await asyncio.wait([ending])
+            raise
+
+
+async def _end(creating: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    process = await creating
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+    # Reading to the end lets go of the pipes, too.
+    await process.communicate()
 
 
 async def _check_end(process: asyncio.subprocess.Process) -> None:
