@@ -17,8 +17,9 @@ from argosy.model.ids import UnitName
 from argosy.model.link import Delivery
 from argosy.settings import EngineSettings, PresenceSettings
 from argosy.store import base, keys
-from argosy.testing.cluster import Parts, Shape, Story
+from argosy.testing.cluster import Shape, Story
 from argosy.testing.explore import survive
+from argosy.testing.members import Parts
 from argosy.testing.store import FaultyStore
 from scenarios.stories import leader_stands_still_at_work
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from argosy.testing.cluster import Cluster, Server, simulate
+from argosy.testing.cluster import Cluster, simulate
 from argosy.testing.loop import running
+from argosy.testing.members import Server
 from scenarios.stories import leader_stands_still_at_work
 
 

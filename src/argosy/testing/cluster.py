@@ -7,15 +7,13 @@
             ...
         simulate(1, story, machines=3)
 
-Everything but the network, the machines and the clock is the real code. Whoever is killed is killed as by SIGKILL: its
-handles on store, link, runtime and disk are dead before its tasks are cancelled, so nothing that they do on their way out
-has an effect. Each process can also be paused, or struck at any of its steps (`loop.Process`).
+Everything but the network, the machines and the clock is the real code. `members.py` has who takes part, `people.py` what
+can be asked for. Each process can be killed, paused, or struck at any of its steps (`loop.Process`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,33 +22,24 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from argosy.agent.agent import Agent
-from argosy.agent.disk import Disk
-from argosy.agent.link import ServerLink
-from argosy.api.gate import MachineGate
-from argosy.api.sessions import Sessions
-from argosy.engine.engine import Engine
-from argosy.errors import Conflict, NotFound, RuntimeBusy, Temporary
 from argosy.model.cluster import Cluster as ClusterRecord
 from argosy.model.event import Event
-from argosy.model.ids import Digest, MachineId, UnitName
+from argosy.model.ids import MachineId, UnitName
 from argosy.model.machine import Capacity, Machine
-from argosy.model.moves import MoveOrder
 from argosy.model.observed import ActiveState
-from argosy.model.orders import MachineOrders, Scheduling
-from argosy.model.unit import DesiredState, Requirements, Unit
-from argosy.runtime.base import Runtime
+from argosy.model.orders import Scheduling
 from argosy.settings import AgentSettings, EngineSettings
 from argosy.store import base, codec, keys, transfer
 from argosy.store.memory import MemoryStore
 from argosy.testing import loop as sim
-from argosy.testing.invariants import PEOPLE, Checker, InvariantBroken
-from argosy.testing.link import FaultyLink, LinkFaults
+from argosy.testing.invariants import Checker, InvariantBroken
+from argosy.testing.link import LinkFaults
 from argosy.testing.liveness import Sight, unsettled
-from argosy.testing.loop import Process, running
+from argosy.testing.loop import running
 from argosy.testing.machine import Behaviour, Rules, Run, SimMachine
-from argosy.testing.runtime import SimRuntime
-from argosy.testing.store import FaultyStore, Ledger, StoreFaults
+from argosy.testing.members import Common, Node, Parts, Server
+from argosy.testing.people import People
+from argosy.testing.store import Ledger, StoreFaults
 
 T = TypeVar("T")
 ENOUGH = 120.0
@@ -67,167 +56,6 @@ class Late(AssertionError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the cluster is built of: the real classes, or subclasses with something broken on purpose."""
-
-    engine: type[Engine] = Engine
-    agent: type[Agent] = Agent
-    gate: type[MachineGate] = MachineGate
-    client: type[FaultyStore] = FaultyStore
-
-
-class Server:
-    """One server: an engine, and the sessions of the agents that speak to it, over one client of the store."""
-
-    def __init__(self, name: str, cluster: Cluster) -> None:
-        self.name = name
-        self.lives = 0
-        self.process = Process(name)
-        self.process.is_dead = True
-        self._cluster = cluster
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._gates: dict[tuple[MachineId, int], MachineGate] = {}
-
-    @property
-    def is_up(self) -> bool:
-        return not self.process.is_dead
-
-    def start(self) -> None:
-        """A new life, with nothing remembered."""
-        assert not self.is_up
-        self.lives += 1
-        self.process = Process(f"{self.name}.{self.lives}")
-        cluster = self._cluster
-        self.client = cluster.parts.client(
-            cluster.store, self.process, cluster.store_faults, cluster.ledger
-        )
-        self._gates = {}
-        self.engine = cluster.parts.engine(
-            self.client,
-            name=self.process.name,
-            clock=running().wall_clock,
-            settings=cluster.engine_settings,
-        )
-        self.sessions = Sessions(
-            self.client,
-            name=self.name,
-            clock=running().wall_clock,
-            settings=cluster.engine_settings.presence,
-        )
-        self.begin(self.engine.run(), f"engine of {self.process.name}")
-        self.begin(self.sessions.run(), f"sessions of {self.process.name}")
-
-    def kill(self) -> None:
-        self.process.is_dead = True
-        running().resume(self.process)
-        for task in [*self._tasks]:
-            task.cancel()
-
-    def gate(self, machine: Machine) -> ServerLink:
-        boots = self._cluster.nodes[machine.hostname].machine.boots
-        known = machine.id, boots
-        if known not in self._gates:
-            self._gates[known] = self._cluster.parts.gate(
-                self.sessions, machine.id, holder=f"{machine.id}-{boots}"
-            )
-        return self._gates[known]
-
-    def begin(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        process = self.process
-        task = running().spawn(process, work, name=name)
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[Any]) -> None:
-            self._tasks.discard(task)
-            problem = None if task.cancelled() else task.exception()
-            if problem is None or process.is_dead:
-                return
-            if not isinstance(problem, Temporary | Conflict | NotFound):
-                self._cluster.checker.process_died(name, problem)
-
-        task.add_done_callback(ended)
-        return task
-
-
-class Node:
-    """A machine with its network and its agent."""
-
-    def __init__(self, machine: SimMachine, cluster: Cluster) -> None:
-        self.machine = machine
-        self.name = machine.record.hostname
-        self.lives = 0
-        self.is_cut = False
-        self.is_removed = False
-        """Servers do not know it any more."""
-        self.process = Process(self.name)
-        self.process.is_dead = True
-        self._cluster = cluster
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def is_agent_up(self) -> bool:
-        return not self.process.is_dead
-
-    def start_agent(self) -> None:
-        assert self.machine.is_on, f"{self.name} has no power"
-        assert not self.is_agent_up, f"the agent of {self.name} runs"
-        self.lives += 1
-        self.process = Process(f"agent-{self.name}.{self.lives}")
-        self._cluster.checker.agent_began(self.machine)
-        running().trace.note(f"{self.name}: agent starts")
-        self._task = running().spawn(
-            self.process, self._live(), name=f"agent of {self.process.name}"
-        )
-        process = self.process
-
-        def ended(task: asyncio.Task[None]) -> None:
-            problem = None if task.cancelled() else task.exception()
-            if problem is not None and not process.is_dead:
-                self._cluster.checker.process_died(process.name, problem)
-
-        self._task.add_done_callback(ended)
-
-    def kill_agent(self) -> None:
-        """Units keep running."""
-        self.process.is_dead = True
-        running().trace.note(f"{self.name}: agent killed")
-        running().resume(self.process)
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _live(self) -> None:
-        cluster, process, machine = self._cluster, self.process, self.machine
-        runtime: Runtime = SimRuntime(machine, process)
-        disk: Disk = machine.disk.held_by(process)
-        link: ServerLink = FaultyLink(
-            machine.record,
-            process,
-            cluster.servers,
-            cluster.link_faults,
-            is_cut=lambda: self.is_cut,
-            is_refused=lambda: self.is_removed,
-            told=lambda delivery: cluster.checker.told(machine, delivery),
-        )
-        while True:
-            # As the init system starts a daemon again that could not begin.
-            try:
-                await runtime.open()
-            except RuntimeBusy:
-                await asyncio.sleep(1)
-            else:
-                break
-        agent = cluster.parts.agent(
-            link,
-            runtime,
-            disk,
-            machine.record,
-            clock=running().wall_clock,
-            settings=cluster.agent_settings,
-        )
-        await agent.run()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """Of which size and nature a cluster is.
 
@@ -241,21 +69,24 @@ class Shape:
     )
     engine: EngineSettings = field(default_factory=EngineSettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
-    parts: Parts = Parts()
+    parts: Parts = field(default_factory=Parts)
 
 
-class Cluster:
+class Cluster(People):
     """The cluster of one simulation. Machines are called m1, m2 ..., servers s1, s2 ..."""
 
     def __init__(self, shape: Shape) -> None:
-        self.parts = shape.parts
-        self.engine_settings = shape.engine
-        self.agent_settings = shape.agent
-        self.store = MemoryStore()
-        self.ledger = Ledger()
-        self.checker = Checker(self.ledger)
-        self.store_faults = StoreFaults()
-        self.link_faults = LinkFaults()
+        ledger = Ledger()
+        self.checker = Checker(ledger)
+        self._common = Common(
+            parts=shape.parts,
+            engine=shape.engine,
+            agent=shape.agent,
+            store=MemoryStore(),
+            ledger=ledger,
+            checker=self.checker,
+        )
+        super().__init__(self._common.store, ledger)
         self.rules = Rules()
         metadata = (
             [{} for _ in range(shape.machines)]
@@ -263,6 +94,8 @@ class Cluster:
             else shape.machines
         )
         self.nodes: dict[str, Node] = {}
+        self.clones: dict[str, Node] = {}
+        """Machines that are copies of others, by the others' names, since they have no name of their own."""
         for number, one in enumerate(metadata, start=1):
             record = Machine(
                 id=MachineId(f"{number:032x}"),
@@ -271,63 +104,39 @@ class Cluster:
                 metadata=dict(one),
                 capacity=shape.capacity,
             )
-            machine = SimMachine(
-                record,
-                rules=self.rules,
-                witness=self.checker.acted,
-                began=self.checker.began,
-            )
-            self.nodes[record.hostname] = Node(machine, self)
-        self.servers = [Server(f"s{n}", self) for n in range(1, shape.servers + 1)]
-        self._people = FaultyStore(self.store, Process(PEOPLE), StoreFaults(), self.ledger)
+            self.nodes[record.hostname] = Node(record.hostname, self._machine(record), self._common)
+        self.servers = self._common.servers
+        self.servers += [Server(f"s{n}", self._common) for n in range(1, shape.servers + 1)]
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: asyncio.Task[None]
         self._store_down_since = 0.0
 
-    # --- what people do -----------------------------------------------------------------------------------------
-
-    async def submit(
-        self,
-        name: str,
-        *,
-        desired: str = "launched",
-        text: str = "",
-        requirements: Requirements | None = None,
-    ) -> None:
-        """Create the unit or change it, as the API does: text and record in one transaction.
-
-        Raises StoreUnavailable during an outage.
-        """
-        content = (text or f"[Service]\nExecStart=/bin/{name}\n").encode()
-        digest = Digest(hashlib.sha256(content).hexdigest())
-        known = await self._people.range(keys.unit(UnitName(name)))
-        before = codec.decode(known.kvs[0].value, Unit) if known.kvs else None
-        unit = Unit(
-            name=UnitName(name),
-            digest=digest,
-            desired=DesiredState(desired),
-            generation=before.generation if before else 0,
-            requirements=requirements or (before.requirements if before else Requirements()),
+    def _machine(self, record: Machine, name: str = "") -> SimMachine:
+        return SimMachine(
+            record,
+            name=name,
+            rules=self.rules,
+            witness=self.checker.acted,
+            began=self.checker.began,
         )
-        await self._write(known, unit, base.Put(keys.text(digest), content))
-        running().trace.note(f"people: submit {name} {desired} {digest[:8]}")
 
-    async def want(self, name: str, desired: str) -> None:
-        """Change the desired state."""
-        known, unit = await self._unit(name)
-        await self._write(known, msgspec.structs.replace(unit, desired=DesiredState(desired)))
-        running().trace.note(f"people: {name} should be {desired}")
+    @property
+    def store(self) -> MemoryStore:
+        return self._common.store
 
-    async def restart(self, name: str) -> None:
-        """Ask for a restart."""
-        known, unit = await self._unit(name)
-        await self._write(known, msgspec.structs.replace(unit, generation=unit.generation + 1))
-        running().trace.note(f"people: restart {name}")
+    @property
+    def settings(self) -> EngineSettings:
+        return self._common.engine
 
-    async def destroy(self, name: str) -> None:
-        known, _ = await self._unit(name)
-        await self._people.txn([base.unchanged(known.kvs[0])], [base.Delete(known.kvs[0].key)])
-        running().trace.note(f"people: destroy {name}")
+    @property
+    def store_faults(self) -> StoreFaults:
+        return self._common.store_faults
+
+    @property
+    def link_faults(self) -> LinkFaults:
+        return self._common.link_faults
+
+    # --- what people do (units: `People`) -----------------------------------------------------------------------
 
     async def order(
         self,
@@ -338,43 +147,34 @@ class Cluster:
         metadata: dict[str, str] | None = None,
     ) -> None:
         """Cordon, drain or open a machine, for so many seconds or until further notice, and give it metadata."""
-        machine_id = self.nodes[name].machine.record.id
-        now = running().wall_clock()
-        orders = MachineOrders(
-            machine=machine_id,
-            scheduling=scheduling,
-            until=None if lasting is None else now + timedelta(seconds=lasting),
-            metadata=metadata or {},
-            by=PEOPLE,
-            at=now,
-        )
-        await self._people.txn([], [base.Put(keys.orders(machine_id), codec.encode(orders))])
-        running().trace.note(f"people: {name} is to be {scheduling.value}")
+        machine = self.nodes[name].machine.record.id
+        await self.order_machine(machine, scheduling, lasting=lasting, metadata=metadata)
 
     async def drain(self, name: str) -> None:
         await self.order(name, Scheduling.DRAINED)
 
+    async def undrain(self, name: str) -> None:
+        await self.order(name, Scheduling.OPEN)
+
     async def move(self, unit: str, to: str) -> None:
         """Ask for one unit to go to one machine."""
-        target = self.nodes[to].machine.record.id
-        order = MoveOrder(unit=UnitName(unit), to=target, by=PEOPLE)
-        await self._people.txn([], [base.Put(keys.move(order.unit), codec.encode(order))])
-        running().trace.note(f"people: move {unit} to {to}")
+        await self.move_to(unit, self.nodes[to].machine.record.id)
 
     async def remove_machine(self, name: str) -> None:
         """Take a machine out of the cluster: servers know it no more, whatever it says."""
         node = self.nodes[name]
-        machine_id = node.machine.record.id
-        observed = keys.observed_of(machine_id)
-        ops: list[base.Op] = [
-            base.Delete(keys.machine(machine_id)),
-            base.Delete(keys.presence(machine_id)),
-            base.Delete(keys.orders(machine_id)),
-            base.Delete(observed, base.prefix_end(observed)),
-        ]
-        await self._people.txn([], ops)
         node.is_removed = True
-        running().trace.note(f"people: remove machine {name}")
+        await self.take_away(node.machine.record.id)
+
+    def rejoin(self, name: str) -> None:
+        """A machine that was removed gets a new certificate, and its agent begins anew."""
+        node = self.nodes[name]
+        running().trace.note(f"{name}: joins again")
+        node.is_removed = False
+        if node.is_agent_up:
+            node.kill_agent()
+        if node.machine.is_on:
+            node.start_agent()
 
     async def backup(self) -> transfer.Contents:
         """What a backup has, taken now."""
@@ -403,9 +203,9 @@ class Cluster:
         for server in self.servers:
             server.kill()
         old = self.store
-        self.store = MemoryStore()
-        self._people = FaultyStore(self.store, Process(PEOPLE), StoreFaults(), self.ledger)
-        self.ledger.start_over()
+        self._common.store = MemoryStore()
+        self.turn_to(self.store)
+        self._ledger.start_over()
         self.checker.start_over()
         self._watching.cancel()
         await old.close()
@@ -415,17 +215,6 @@ class Cluster:
         for server in self.servers:
             server.start()
 
-    async def _unit(self, name: str) -> tuple[base.RangeResult, Unit]:
-        known = await self._people.range(keys.unit(UnitName(name)))
-        if not known.kvs:
-            raise NotFound(f"there is no unit {name}")
-        return known, codec.decode(known.kvs[0].value, Unit)
-
-    async def _write(self, known: base.RangeResult, unit: Unit, *more: base.Op) -> None:
-        key = keys.unit(unit.name)
-        guard = base.unchanged(known.kvs[0]) if known.kvs else base.absent(key)
-        await self._people.txn([guard], [*more, base.Put(key, codec.encode(unit))])
-
     # --- what happens to them -----------------------------------------------------------------------------------
 
     def behave(self, pattern: str, behaviour: Behaviour) -> None:
@@ -434,12 +223,28 @@ class Cluster:
 
     def kill_machine(self, name: str) -> None:
         """Cut its power: agent and units are gone at once."""
-        self.nodes[name].kill_agent()
-        self.nodes[name].machine.cut_power()
+        self.nodes[name].cut_power()
 
     def boot_machine(self, name: str) -> None:
-        self.nodes[name].machine.boot()
-        self.nodes[name].start_agent()
+        self.nodes[name].boot()
+
+    def clone(self, name: str) -> Node:
+        """Start a copy of a machine, made of its disk as it is now: two machines have one id."""
+        original = self.nodes[name].machine
+        copy = Node(
+            f"copy-of-{name}", self._machine(original.record, f"copy-of-{name}"), self._common
+        )
+        copy.machine.disk.copy_from(original.disk)
+        self.clones[name] = copy
+        running().trace.note(f"{copy.name}: boots")
+        copy.start_agent()
+        return copy
+
+    def end_clone(self, name: str) -> None:
+        """Somebody finds the copy and switches it off."""
+        copy = self.clones.pop(name, None)
+        if copy is not None:
+            copy.cut_power()
 
     def cut_off(self, *names: str) -> None:
         """The machines reach no server, their units keep running."""
@@ -475,6 +280,11 @@ class Cluster:
         running().trace.note(f"{name}: killed")
         self.server(name).kill()
 
+    async def stop_server(self, name: str) -> None:
+        """As by SIGTERM."""
+        running().trace.note(f"{name}: stops")
+        await self.server(name).stop()
+
     def start_server(self, name: str) -> None:
         running().trace.note(f"{name}: starts")
         self.server(name).start()
@@ -496,6 +306,15 @@ class Cluster:
     def resume_agent(self, name: str) -> None:
         running().trace.note(f"{name}: the agent goes on")
         running().resume(self.nodes[name].process)
+
+    def set_clock_wrong(self, name: str, seconds: float) -> None:
+        """The wall clock of one server or machine is so many seconds ahead from now on."""
+        running().trace.note(f"{name}: its clock is {seconds:+.0f} s wrong")
+        error = timedelta(seconds=seconds)
+        if name in self.nodes:
+            self.nodes[name].machine.clock_error = error
+        else:
+            self.server(name).clock_error = error
 
     def jump_clock(self, seconds: float) -> None:
         """Somebody sets every clock on the wall."""
@@ -519,18 +338,23 @@ class Cluster:
         ):
             for name in faults.__slots__:
                 setattr(faults, name, getattr(whole, name))
+        for name in [*self.clones]:
+            self.end_clone(name)
         for server in self.servers:
             server.process.spare()
             running().resume(server.process)
+            server.clock_error = timedelta()
             if not server.is_up:
                 server.start()
             server.client.is_cut = False
         for node in self.nodes.values():
+            machine = node.machine
             node.process.spare()
             running().resume(node.process)
-            node.is_cut = node.machine.is_busy = node.machine.disk.is_full = False
-            if not node.machine.is_on:
-                node.machine.boot()
+            node.is_cut = machine.is_busy = machine.disk.is_full = False
+            machine.clock_error = timedelta()
+            if not machine.is_on:
+                machine.boot()
             if not node.is_agent_up:
                 node.start_agent()
 
@@ -622,12 +446,13 @@ class Cluster:
         ]
         return unsettled(self.checker, sights)
 
-    async def expect_quiet(self) -> None:
+    async def expect_quiet(self, *, calm: float = CALM) -> None:
         """Nobody has anything left to do: no write for two slow ticks of everybody, and still as people want it.
 
-        Before that, what is under way may end: a report, a lease of a former leader, a unit that ends by its nature.
+        calm: seconds before that, in which what is under way may end: a report, the lease of a former leader, a unit
+            that ends by its nature, the evening out of machines that came back.
         """
-        await self.sleep(CALM)
+        await self.sleep(calm)
         before = (await self.store.status()).revision
         await self.sleep(QUIET)
         after = (await self.store.status()).revision
@@ -659,7 +484,7 @@ class Cluster:
                 self.checker.fold(batch)
 
     async def stop(self) -> None:
-        for node in self.nodes.values():
+        for node in (*self.nodes.values(), *self.clones.values()):
             if node.is_agent_up:
                 node.kill_agent()
         for server in self.servers:

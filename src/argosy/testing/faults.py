@@ -17,9 +17,10 @@ from functools import partial
 from argosy.errors import NotFound, Temporary
 from argosy.model.ids import UnitName
 from argosy.model.unit import Condition, Operator, Requirements
-from argosy.testing.cluster import Cluster, Node, Server
+from argosy.testing.cluster import Cluster
 from argosy.testing.loop import running
 from argosy.testing.machine import Behaviour
+from argosy.testing.members import Node, Server
 
 STRIKES_WITHIN = 60
 """A process that is to die at one of its steps dies at one of the next so many."""
@@ -115,7 +116,7 @@ def _pause_leader(cluster: Cluster, chance: random.Random) -> None:
         process = leader.process
         running().trace.note(f"{process.name}: stands still while it leads")
         running().pause(process)
-        seconds = cluster.engine_settings.leader_ttl.total_seconds() + chance.uniform(-2, 4)
+        seconds = cluster.settings.leader_ttl.total_seconds() + chance.uniform(-2, 4)
         running().call_later(seconds, running().resume, process)
 
 

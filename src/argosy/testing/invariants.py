@@ -89,7 +89,7 @@ class Checker:
         """When a machine came back, and since when it had been away."""
         self._changed_at: dict[UnitName, float] = {}
         self._requirements: dict[tuple[UnitName, Digest], Requirements] = {}
-        self._told: dict[MachineId, _Told] = {}
+        self._told: dict[SimMachine, _Told] = {}
         self._single: dict[UnitName, list[Run]] = {}
         """The runs of units that must not run twice, and have not ended; the last one in any case."""
 
@@ -308,7 +308,7 @@ class Checker:
 
     def agent_began(self, machine: SimMachine) -> None:
         """A new life of the machine's agent: it knows what is on its disk, nothing else."""
-        told = self._told[machine.record.id] = _Told()
+        told = self._told[machine] = _Told()
         if machine.disk.delivery is not None:
             told.held.append(Held(running().time(), machine.disk.delivery))
             told.everything.append(machine.disk.delivery)
@@ -316,14 +316,14 @@ class Checker:
 
     def told(self, machine: SimMachine, delivery: Delivery) -> None:
         """The agent is being told this."""
-        told = self._told[machine.record.id]
+        told = self._told[machine]
         told.everything.append(delivery)
         if not told.held or _rank(delivery) > _rank(told.held[-1].delivery):
             told.held.append(Held(running().time(), delivery))
 
     def acted(self, machine: SimMachine, verb: str, names: Collection[UnitName]) -> None:
         """The agent asks its runtime for this. Called before it happens."""
-        told = self._told[machine.record.id]
+        told = self._told[machine]
         if verb == "arm":
             return
         for name in names:
@@ -335,7 +335,7 @@ class Checker:
                 why = (
                     "an assignment older than its newest" if older else "no assignment it was told"
                 )
-                self._break(code, f"{self._short(machine.record.id)}: {verb} {name}: {why} says so")
+                self._break(code, f"{machine.name}: {verb} {name}: {why} says so")
             if verb in ("start", "restart"):
                 asked = [
                     g for d in _in_force(told.held, FOLLOWS_WITHIN) for g in _generations(d, name)

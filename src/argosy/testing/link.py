@@ -53,8 +53,8 @@ class ServerEnd(Protocol):
     @property
     def is_up(self) -> bool: ...
 
-    def gate(self, machine: Machine) -> ServerLink:
-        """The server's side of that machine's agent."""
+    def gate(self, machine: Machine, holder: str) -> ServerLink:
+        """The server's side of the agent of that machine in that boot."""
         ...
 
     def begin(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
@@ -65,6 +65,7 @@ class ServerEnd(Protocol):
 class FaultyLink:
     """`agent.link.ServerLink` for one life of an agent.
 
+    holder: which boot of which machine this is.
     told: called with every delivery that is handed to the agent, just before.
     is_refused: whether servers do not know the machine.
     """
@@ -76,6 +77,7 @@ class FaultyLink:
         servers: Sequence[ServerEnd],
         faults: LinkFaults,
         *,
+        holder: str,
         is_cut: Callable[[], bool],
         is_refused: Callable[[], bool] = lambda: False,
         told: Callable[[Delivery], None],
@@ -84,6 +86,7 @@ class FaultyLink:
         self._process = process
         self._servers = servers
         self._faults = faults
+        self._holder = holder
         self._is_cut = is_cut
         self._is_refused = is_refused
         self._told = told
@@ -111,7 +114,7 @@ class FaultyLink:
         await self._travel()
         server = self._server()
         inbox: asyncio.Queue[Delivery | None] = asyncio.Queue()
-        gate = server.gate(self._machine)
+        gate = server.gate(self._machine, self._holder)
         pump = server.begin(_pump(gate, inbox), f"assignments of {self._machine.hostname}")
         # The end of the stream reaches the agent however the server ended.
         pump.add_done_callback(lambda _: inbox.put_nowait(None))
@@ -151,7 +154,7 @@ class FaultyLink:
         if lost < self._faults.lost:
             await asyncio.sleep(self._chance.choice((0.0, TIMEOUT)))
             raise ServerUnreachable(f"the simulated network lost the call: {name}")
-        gate = server.gate(self._machine)
+        gate = server.gate(self._machine, self._holder)
         task = server.begin(_serve(call, gate), f"{name} for {self._machine.hostname}")
         await asyncio.wait([task], timeout=TIMEOUT)
         if not task.done() or task.cancelled():

@@ -82,6 +82,11 @@ class MemoryDisk:
         self.started: dict[UnitName, Started] = {}
         self._texts: dict[Digest, bytes] = {}
 
+    def copy_from(self, other: MemoryDisk) -> None:
+        """Become an image of another disk."""
+        self.delivery, self.started = other.delivery, dict(other.started)
+        self._texts = dict(other._texts)
+
     def held_by(self, process: Process) -> FencedDisk:
         """The disk as that process sees it."""
         return FencedDisk(self, process)
@@ -159,6 +164,7 @@ class Rules:
 class SimMachine:
     """One machine's power, disk and init system.
 
+    name: for people; empty: its host name.
     witness: told of every call that an agent makes: verb and unit names.
     began: told of every run as it begins.
     """
@@ -167,11 +173,15 @@ class SimMachine:
         self,
         record: Machine,
         *,
+        name: str = "",
         rules: Rules | None = None,
         witness: Callable[[SimMachine, str, Collection[UnitName]], None] = lambda *_: None,
         began: Callable[[Run], None] = lambda _: None,
     ) -> None:
         self.record = record
+        self.name = name or record.hostname or record.id[:8]
+        self.clock_error = timedelta()
+        """How much its wall clock is ahead."""
         self.disk = MemoryDisk()
         self.rules = rules or Rules()
         self.is_on = True
@@ -186,6 +196,9 @@ class SimMachine:
         self._readers: list[Reader] = []
 
     # --- looking ------------------------------------------------------------------------------------------------
+
+    def wall_clock(self) -> datetime:
+        return running().wall_clock() + self.clock_error
 
     def statuses(self) -> dict[UnitName, UnitStatus]:
         return {name: unit.status for name, unit in self._units.items()}
@@ -213,13 +226,13 @@ class SimMachine:
             _disarm(unit)
             self._end_run(unit, "power")
         self._units.clear()
-        running().trace.note(f"{self._short}: power cut")
+        running().trace.note(f"{self.name}: power cut")
 
     def boot(self) -> None:
         """Power on again: the disk is as it was, no unit is there."""
         self.is_on = True
         self.boots += 1
-        running().trace.note(f"{self._short}: boots")
+        running().trace.note(f"{self.name}: boots")
 
     # --- what a runtime asks ------------------------------------------------------------------------------------
 
@@ -259,7 +272,7 @@ class SimMachine:
     def _cut_off(self, unit: _Unit) -> None:
         unit.armed = None
         if unit.run is not None:
-            running().trace.note(f"{self._short}: the time of {unit.status.name} is over")
+            running().trace.note(f"{self.name}: the time of {unit.status.name} is over")
             self.begin(unit.status.name, "cut off")
 
     def begin(self, name: UnitName, verb: str) -> asyncio.Task[JobResult] | None:
@@ -276,7 +289,7 @@ class SimMachine:
             "cut off": self._stop_cut_off,
         }
         with in_process(WORLD):
-            unit.job = asyncio.create_task(jobs[verb](unit), name=f"{verb} {name} on {self._short}")
+            unit.job = asyncio.create_task(jobs[verb](unit), name=f"{verb} {name} on {self.name}")
         return unit.job
 
     async def _start(self, unit: _Unit) -> JobResult:
@@ -360,7 +373,7 @@ class SimMachine:
             result=result,
             exit_code=exit_code,
             exit_signal=exit_signal,
-            since=running().wall_clock(),
+            since=self.wall_clock(),
             has_run=unit.status.has_run if has_run is None else has_run,
             cut_off=cut_off,
         )
@@ -368,18 +381,14 @@ class SimMachine:
         self._tell(unit.status.name)
 
     def _log(self, name: UnitName, text: str) -> None:
-        at: datetime = running().wall_clock()
+        at = self.wall_clock()
         cursor = f"{len(self.lines) + 1:09d}"
         self.lines.append(LogLine(at=at, unit=name, text=text, stream="argosy", cursor=cursor))
-        running().trace.note(f"{self._short}: {name} {text}")
+        running().trace.note(f"{self.name}: {name} {text}")
 
     def _tell(self, name: UnitName) -> None:
         for reader in self._readers:
             reader.add(name)
-
-    @property
-    def _short(self) -> str:
-        return self.record.hostname or self.record.id[:8]
 
 
 def _disarm(unit: _Unit) -> None:
