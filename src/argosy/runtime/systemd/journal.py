@@ -2,12 +2,17 @@
 
 What systemd itself says of a unit is shown from notices up (how its process ended), under the stream `argosy`; that it was
 started and stopped is known otherwise. The journal does not tell stdout from stderr.
+
+What surprises: journald looks up whose a line is when it reads it, by the sender's control group, and for units of a
+user's manager a sender that has ended meanwhile has none: its lines belong to no unit. So those units have their name as
+SyslogIdentifier= (see `unit_files.py`), which comes with the line, and are found by that, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -22,7 +27,7 @@ NOTICE = 5
 """Of syslog(3); systemd tells of starts and stops at 6."""
 LINE_BYTES = 16 * 1024 * 1024
 """An entry as JSON: journald keeps lines of 48 KiB, but other fields and escapes make it longer."""
-FIELDS = "MESSAGE,PRIORITY,_SYSTEMD_UNIT,UNIT,_SYSTEMD_USER_UNIT,USER_UNIT,_PID"
+FIELDS = "MESSAGE,PRIORITY,_SYSTEMD_UNIT,UNIT,_SYSTEMD_USER_UNIT,USER_UNIT,SYSLOG_IDENTIFIER"
 LAST_LINES = 20
 SYNC_SECONDS = 2.0
 
@@ -36,8 +41,7 @@ class Journal:
     def __init__(self, journalctl: Sequence[str], *, is_user: bool) -> None:
         self._command = [*journalctl, "--quiet", "--output=json", f"--output-fields={FIELDS}"]
         self._sync_command = [*journalctl, "--sync"]
-        self._unit_option = "--user-unit" if is_user else "--unit"
-        self._fields = ("USER_UNIT", "_SYSTEMD_USER_UNIT") if is_user else ("UNIT", "_SYSTEMD_UNIT")
+        self._is_user = is_user
 
     async def lines(
         self, names: Collection[UnitName], *, lines: int, follow: bool, after: str
@@ -71,25 +75,34 @@ class Journal:
                     yield line
 
     async def last_lines(self, name: UnitName, invocation: str) -> tuple[str, ...]:
-        """The last lines of the unit's present or last run; empty where they cannot be had."""
+        """The last lines of the unit's present or last run (of a user's unit: of all its runs); empty where they cannot
+        be had.
+        """
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(SYNC_SECONDS):
                 await self._sync()
-        extra = ["--reverse", *([f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else [])]
+        is_of_run = invocation and not self._is_user
+        extra = ["--reverse", *([f"_SYSTEMD_INVOCATION_ID={invocation}"] if is_of_run else [])]
         try:
-            async with aclosing(self._read([name], extra, takes_newest=LAST_LINES)) as read:
-                found = [line async for line in read]
+            reading = self._read([name], extra, takes_newest=LAST_LINES, is_own=True)
+            async with aclosing(reading):
+                return tuple([line.text async for line in reading])
         except (RuntimeRefused, Invalid, OSError):
             return ()
-        return tuple(line.text for line in found if line.stream != "argosy")
 
     async def _read(
-        self, names: Collection[UnitName], options: Sequence[str], *, takes_newest: int = -1
+        self,
+        names: Collection[UnitName],
+        options: Sequence[str],
+        *,
+        takes_newest: int = -1,
+        is_own: bool = False,
     ) -> AsyncGenerator[LogLine, None]:
-        """takes_newest: how many lines of a reversed reading are wanted; they come in their right order."""
-        chosen = [f"{self._unit_option}={name}" for name in sorted(names)]
+        """takes_newest: how many lines of a reversed reading are wanted; they come in their right order.
+        is_own: without what systemd says of the units.
+        """
         newest: list[LogLine] = []
-        async with _running([*self._command, *chosen, *options]) as process:
+        async with _running([*self._command, *options, *self._chosen(names)]) as process:
             assert process.stdout is not None
             while True:
                 if 0 < takes_newest <= len(newest):
@@ -99,7 +112,7 @@ class Journal:
                     await _check_end(process)
                     break
                 line = self._line(raw)
-                if line is None:
+                if line is None or (is_own and line.stream == "argosy"):
                     continue
                 if takes_newest > 0:
                     newest.append(line)
@@ -107,6 +120,16 @@ class Journal:
                     yield line
         for line in reversed(newest):
             yield line
+
+    def _chosen(self, names: Collection[UnitName]) -> list[str]:
+        """The words that choose these units' lines: of one field any value, between `+` any term (journalctl(1))."""
+        if not self._is_user:
+            return [f"--unit={name}" for name in sorted(names)]
+        terms: list[str] = []
+        for field in ("_SYSTEMD_USER_UNIT", "USER_UNIT", "SYSLOG_IDENTIFIER"):
+            matches = [f"{field}={name}" for name in sorted(names)]
+            terms += [*(["+"] if terms else []), f"_UID={os.geteuid()}", *matches]
+        return terms
 
     async def _end(self) -> str:
         """The cursor of the newest entry of all; empty in an empty journal."""
@@ -122,13 +145,16 @@ class Journal:
     def _line(self, raw: bytes) -> LogLine | None:
         try:
             entry: dict[str, Any] = json.loads(raw)
-            about, of = self._fields
+            about, of = (
+                ("USER_UNIT", "_SYSTEMD_USER_UNIT") if self._is_user else ("UNIT", "_SYSTEMD_UNIT")
+            )
             is_systemd = about in entry
+            unit = entry.get(about) or entry.get(of) or entry.get("SYSLOG_IDENTIFIER", "")
             if is_systemd and int(entry.get("PRIORITY", NOTICE)) > NOTICE:
                 return None
             return LogLine(
                 at=datetime.fromtimestamp(int(entry["__REALTIME_TIMESTAMP"]) / 1e6, UTC),
-                unit=UnitName(entry[about] if is_systemd else entry.get(of, "")),
+                unit=UnitName(unit),
                 text=_text(entry.get("MESSAGE")),
                 stream="argosy" if is_systemd else "stdout",
                 cursor=entry["__CURSOR"],

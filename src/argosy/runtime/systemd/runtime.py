@@ -98,7 +98,9 @@ class SystemdRuntime:
 
     def __init__(self, place: Place) -> None:
         self._files = UnitFiles(
-            place.below_root(place.units), tuple(map(place.below_root, place.overrides))
+            place.below_root(place.units),
+            tuple(map(place.below_root, place.overrides)),
+            identifies=place.is_user,
         )
         self._bus = Bus(place.address, on_signal=self._on_signal, on_connected=self._read_all)
         self._jobs = Jobs(self._bus)

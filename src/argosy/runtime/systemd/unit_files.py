@@ -61,10 +61,14 @@ class UnitFiles:
 
     directory: where systemd looks for units that live until the next boot.
     overrides: where people put drop-ins of their own (`systemctl edit`).
+    identifies: whether units print under their own name, unless they choose another (see `journal.py`).
     """
 
-    def __init__(self, directory: Path, overrides: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, directory: Path, overrides: tuple[Path, ...] = (), *, identifies: bool = False
+    ) -> None:
         self.directory = directory
+        self._identifies = identifies
         self._overrides = (directory, *overrides)
 
     def read(self) -> Iterator[Owned]:
@@ -94,7 +98,7 @@ class UnitFiles:
         try:
             drop_in = self._drop_in(unit.name)
             drop_in.parent.mkdir(exist_ok=True)
-            _write(drop_in, _drop_in(unit, mark, parsed))
+            _write(drop_in, _drop_in(unit, mark, parsed, identifies=self._identifies))
             _write(self.directory / unit.name, unit.text)
         except BadValue as problem:
             raise RuntimeRefused(
@@ -155,7 +159,7 @@ def _described(name: UnitName, mark: Mark, text: bytes, parsed: UnitText | None 
     return Owned(name=name, mark=mark, after=after, before=before)
 
 
-def _drop_in(unit: RunnableUnit, mark: Mark, text: UnitText) -> bytes:
+def _drop_in(unit: RunnableUnit, mark: Mark, text: UnitText, *, identifies: bool) -> bytes:
     lines = [
         MARK + msgspec.json.encode(mark).decode(),
         "# Written by Argosy with the unit's text; changed and removed with it.",
@@ -163,12 +167,14 @@ def _drop_in(unit: RunnableUnit, mark: Mark, text: UnitText) -> bytes:
     section = SECTION.get(unit.name[unit.name.rindex(".") :])
     if section is not None:
         own = set(_assigned_variables(text, section))
-        added = {key: value for key, value in unit.environment.items() if key not in own}
-        if added:
-            lines.append(f"[{section}]")
-            lines += [
-                "Environment=" + _quoted(f"{key}={value}") for key, value in sorted(added.items())
-            ]
+        lines.append(f"[{section}]")
+        lines += [
+            "Environment=" + _quoted(f"{key}={value}")
+            for key, value in sorted(unit.environment.items())
+            if key not in own
+        ]
+        if identifies and not list(text.values(section, "SyslogIdentifier")):
+            lines.append("SyslogIdentifier=" + unit.name.replace("%", "%%"))
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
 
 
