@@ -105,9 +105,10 @@ class Cluster:
 
     async def join(self, machine: Machine, token: str, *words: str) -> None:
         """Make it a machine of the cluster, with its agent running."""
-        zone = f"--metadata=name={machine.name}"
+        # A machine with settings goes on with those.
+        labels = [] if "--again" in words else [f"--metadata=name={machine.name}"]
         await machine.run(
-            ["argosy", "join", self.url(self.servers[0]), zone, *words, "--install"],
+            ["argosy", "join", self.url(self.servers[0]), *labels, *words, "--install"],
             env={"ARGOSY_TOKEN": token},
         )
         self.ids[machine.name] = (await machine.read_file("/etc/machine-id")).strip()
@@ -155,6 +156,13 @@ class Cluster:
         rows = await self.ask(lambda client: client.machines(), server=server)
         return "".join(row["state"] for row in rows if row["id"] == self.ids[machine.name])
 
+    async def is_in_state(self, machine: Machine, state: str) -> bool:
+        return await self.state_of(machine) == state
+
+    async def said(self, machine: Machine, unit: str = AGENT) -> str:
+        """All that its agent, or its server, has logged."""
+        return "\n".join(str(entry.get("MESSAGE")) for entry in await machine.journal(unit))
+
     async def _all_ready(self) -> bool:
         rows = await self.ask(lambda client: client.machines())
         states = Counter(row["state"] for row in rows)
@@ -173,6 +181,15 @@ class Cluster:
         """Submit and start units, and wait until systemd runs them."""
         await self.submit(dict.fromkeys(names, text))
         await self.until_active(names, seconds=seconds)
+
+    async def start_everywhere(self, name: str, text: bytes, *, seconds: float = 30.0) -> None:
+        """Submit and start a global unit, and wait until systemd runs it on every machine."""
+        await self.submit({name: text})
+
+        async def look() -> bool:
+            return len((await self.places(name)).get(name, ())) == len(self.machines)
+
+        await self.until(look, f"{name} runs everywhere", seconds=seconds)
 
     async def states(self, *, server: Machine | None = None) -> list[StateView]:
         return await self.ask(lambda client: client.states(), server=server)
@@ -208,6 +225,16 @@ class Cluster:
         for machine, unit in sorted(await self.lives(pattern)):
             found.setdefault(unit, []).append(machine)
         return found
+
+    async def runs_once(self, units: Iterable[str]) -> bool:
+        """Whether systemd runs each of the units on exactly one machine that is on."""
+        places = await self.places()
+        return all(len(places.get(unit, ())) == 1 for unit in units)
+
+    async def runs_on(self, unit: str, machines: Iterable[Machine]) -> bool:
+        """Whether systemd runs it on one of these machines."""
+        names = {machine.name for machine in machines}
+        return bool(names & set((await self.places(unit)).get(unit, ())))
 
     async def deeds(self, units: Collection[str], *, since: float = 0.0) -> list[str]:
         """What systemd did with the units on any machine after a time (time.time()), in order; from the journals."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -45,9 +45,14 @@ class Connection:
     """Made by `connect`."""
 
     def __init__(
-        self, url: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        url: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.url = url
+        self._headers = headers
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
@@ -55,8 +60,10 @@ class Connection:
         self._is_broken = False
 
     @classmethod
-    async def connect(cls, url: str, context: ssl.SSLContext) -> Connection:
-        """Raises ServerUnreachable when nobody is there whom the context believes."""
+    async def connect(
+        cls, url: str, context: ssl.SSLContext, headers: Sequence[tuple[str, str]] = ()
+    ) -> Connection:
+        """headers: sent with every request. Raises ServerUnreachable when nobody is there whom the context believes."""
         host, port = address_of(url)
         try:
             reader, writer = await asyncio.open_connection(
@@ -72,7 +79,7 @@ class Connection:
             ) from problem
         except OSError as problem:
             raise ServerUnreachable(f"{url}: {_reason(problem)}") from problem
-        return cls(url, reader, writer)
+        return cls(url, reader, writer, headers)
 
     @property
     def is_usable(self) -> bool:
@@ -157,7 +164,7 @@ class Connection:
         self._writer.transport.abort()
 
     async def _send(self, method: str, target: str, body: bytes | None) -> None:
-        headers = [("host", self._host), ("accept", "*/*")]
+        headers = [("host", self._host), ("accept", "*/*"), *self._headers]
         if body is not None:
             headers += [("content-type", "application/json"), ("content-length", str(len(body)))]
         send = self._http.send

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -52,10 +52,11 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class HttpClient:
-    """context: TLS with the machine's certificate."""
+    """context: TLS with the machine's certificate. headers: sent with every request."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, *, headers: Sequence[tuple[str, str]] = ()) -> None:
         self._context = context
+        self._headers = tuple(headers)
         self._idle: list[Connection] = []
         self._streams: dict[Connection, str] = {}
         """Open ones, with what they are of."""
@@ -87,7 +88,9 @@ class HttpClient:
         connection: Connection | None = None
         try:
             async with asyncio.timeout(seconds):
-                connection = self._take(url) or await Connection.connect(url, self._context)
+                connection = self._take(url) or await Connection.connect(
+                    url, self._context, self._headers
+                )
                 answer = await connection.request(method, target, body, max_bytes=MAX_BYTES)
         except TimeoutError:
             raise ServerUnreachable(f"{url} gave no answer within {seconds:g} s") from None
@@ -114,7 +117,7 @@ class HttpClient:
         connection: Connection | None = None
         try:
             async with asyncio.timeout(BEGIN_SECONDS):
-                connection = await Connection.connect(url, self._context)
+                connection = await Connection.connect(url, self._context, self._headers)
                 refusal = await connection.begin_stream(target, max_bytes=MAX_BYTES)
             if refusal is not None:
                 _raise_for(refusal, url)

@@ -43,6 +43,8 @@ ANSWER_SECONDS = 60.0
 REPORT_BYTES = 3 * 1024 * 1024
 """A larger report is sent in several; a server takes 4 MiB at once."""
 NO_SESSION = "none"
+HOLDER = "argosy-holder"
+"""Header that tells the servers this machine from a copy of it."""
 
 
 class HttpsLink:
@@ -54,7 +56,7 @@ class HttpsLink:
 
     def __init__(self, servers: Servers, context: ssl.SSLContext, *, holder: str) -> None:
         self._servers = servers
-        self._client = HttpClient(context)
+        self._client = HttpClient(context, headers=[(HOLDER, holder)])
         self._holder = holder
         self._session = NO_SESSION
         self._registered_at = ""

@@ -88,7 +88,9 @@ class Reporter:
                     await self._wait()
                     await self._report(full=False)
             except (Temporary, Conflict) as problem:
-                log.info("cannot report: %s", problem)
+                log.info(
+                    "cannot report: %s%s", problem, f"; {problem.hint}" if problem.hint else ""
+                )
                 await asyncio.sleep(self._settings.retry_after.total_seconds())
             except (Unauthenticated, NotAllowed) as problem:
                 log.error("this machine is not one of the cluster: %s", problem)

@@ -16,19 +16,21 @@ import pwd
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from argosy.api.picture import Picture
-from argosy.errors import Invalid, NotAllowed, StoreUnavailable, Unauthenticated
+from argosy.errors import Conflict, Invalid, NotAllowed, StoreUnavailable, Unauthenticated
 from argosy.model.ids import MachineId
 from argosy.model.token import Role, TokenKind
 from argosy.pki.certificates import PeerCertificate, peer_certificate
 from argosy.pki.tokens import TokenText
 
+HOLDER = "argosy-holder"
+"""Header by which a machine says what tells it from a copy of itself."""
 SCHEME = re.compile(r"bearer +(\S+) *", re.IGNORECASE | re.ASCII)
 LONGEST_TIMER_SECONDS = 86400.0
 _UCRED = struct.Struct("3i")
@@ -71,19 +73,25 @@ class Principal:
     machine: MachineId | None = None
     serial: str = ""
     """Of the machine's certificate."""
+    holder: str = ""
+    """What tells the machine, in this boot, from a copy of it; empty: it did not say."""
     token: str = ""
     """Id of the token that was shown."""
     expires_at: datetime | None = None
 
 
 def identify(
-    peer: Peer, authorization: str | None, picture: Picture, now: datetime
+    peer: Peer, authorization: str | None, picture: Picture, now: datetime, *, holder: str = ""
 ) -> Principal | None:
-    """Pure: who it is; None when nothing says so. Raises Unauthenticated for a token or certificate worth nothing."""
+    """Pure: who it is; None when nothing says so.
+
+    holder: what a machine says to be told by from a copy of itself.
+    Raises Unauthenticated for a token or certificate worth nothing, Conflict for the copy of a machine that is there.
+    """
     if authorization is not None:
         return _of_token(authorization, picture, now)
     if peer.certificate is not None:
-        return _of_certificate(peer.certificate, picture, now)
+        return _of_certificate(peer.certificate, picture, now, holder)
     if peer.uid is not None:
         return Principal(name=_user(peer.uid), role=Role.ADMIN)
     if peer.is_loopback:
@@ -134,7 +142,9 @@ def _of_token(authorization: str, picture: Picture, now: datetime) -> Principal:
     )
 
 
-def _of_certificate(shown: PeerCertificate, picture: Picture, now: datetime) -> Principal:
+def _of_certificate(
+    shown: PeerCertificate, picture: Picture, now: datetime, holder: str
+) -> Principal:
     identity = picture.identities.get(shown.machine)
     is_ours = picture.cluster is not None and shown.cluster == picture.cluster.id
     if (
@@ -147,7 +157,23 @@ def _of_certificate(shown: PeerCertificate, picture: Picture, now: datetime) -> 
             "the cluster does not know this machine, or not any more",
             hint="argosy join URL --token TOKEN",
         )
-    return Principal(name=f"machine {shown.machine}", machine=shown.machine, serial=shown.serial)
+    if picture.is_another(shown.machine, holder):
+        raise another(shown.machine)
+    return Principal(
+        name=f"machine {shown.machine}",
+        machine=shown.machine,
+        serial=shown.serial,
+        holder=holder,
+    )
+
+
+def another(machine: MachineId) -> Conflict:
+    """For the second of two machines with one id, as images that are copied make them."""
+    return Conflict(
+        f"another live machine has the id {machine}",
+        hint="after a reboot it passes; on a copy of a machine: systemd-id128 new >/etc/machine-id; "
+        "argosy join URL --again --install",
+    )
 
 
 def _unknown() -> Unauthenticated:
@@ -165,7 +191,8 @@ def is_still_known(principal: Principal, picture: Picture, now: datetime) -> boo
         return token.expires_at is None or token.expires_at > now
     if principal.machine is not None:
         identity = picture.identities.get(principal.machine)
-        return identity is not None and principal.serial in identity.serials
+        is_there = identity is not None and principal.serial in identity.serials
+        return is_there and not picture.is_another(principal.machine, principal.holder)
     return True
 
 
@@ -173,7 +200,8 @@ class Streams:
     """Answers under way that go on, each with whom it is for: those of whoever is not known any more end at once."""
 
     def __init__(self) -> None:
-        self._open: dict[asyncio.Event, Principal] = {}
+        self._open: dict[MachineId | None, dict[asyncio.Event, Principal]] = {}
+        """By machine; those of people together."""
 
     @contextmanager
     def opened(
@@ -190,19 +218,25 @@ class Streams:
             timer = asyncio.get_running_loop().call_later(
                 min(left, LONGEST_TIMER_SECONDS), ended.set
             )
-        self._open[ended] = principal
+        of_machine = self._open.setdefault(principal.machine, {})
+        of_machine[ended] = principal
         try:
             yield ended
         finally:
-            del self._open[ended]
+            del of_machine[ended]
+            if not of_machine and self._open.get(principal.machine) is of_machine:
+                del self._open[principal.machine]
             if timer is not None:
                 timer.cancel()
 
-    def check(self, picture: Picture, now: datetime) -> None:
-        """End what has no right to go on, according to a picture that has changed."""
-        for ended, principal in self._open.items():
-            if not is_still_known(principal, picture, now):
-                ended.set()
+    def check(
+        self, picture: Picture, now: datetime, machines: Collection[MachineId] | None
+    ) -> None:
+        """End what has no right to go on, according to a picture that has changed. machines: all that it is about."""
+        for machine in self._open if machines is None else machines:
+            for ended, principal in self._open.get(machine, {}).items():
+                if not is_still_known(principal, picture, now):
+                    ended.set()
 
 
 def peer_of(transport: asyncio.BaseTransport) -> Peer:

@@ -17,7 +17,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from argosy.api import openapi, problems
-from argosy.api.access import STRANGER, Access, Peer, Principal, check_loaded, identify, require
+from argosy.api.access import (
+    HOLDER,
+    STRANGER,
+    Access,
+    Peer,
+    Principal,
+    check_loaded,
+    identify,
+    require,
+)
 from argosy.api.routes import (
     about,
     agents,
@@ -117,16 +126,17 @@ async def admit(api: Api, route: Route, request: Request) -> Principal | None:
         return None
     peer: Peer = request.scope.get("extensions", {}).get("argosy", {}).get("peer", STRANGER)
     authorization = request.headers.get("authorization")
+    holder = request.headers.get(HOLDER, "")
     now = api.services.clock()
     try:
         check_loaded(api.feed.picture)
-        principal = identify(peer, authorization, api.feed.picture, now)
+        principal = identify(peer, authorization, api.feed.picture, now, holder=holder)
     except (Unauthenticated, StoreUnavailable) as problem:
         is_guess = isinstance(problem, Unauthenticated) and authorization is not None
         if is_guess and not api.doubts.has():
             raise
         # Nobody is refused because this server has not heard yet of what another one wrote.
-        principal = identify(peer, authorization, await api.feed.catch_up(), now)
+        principal = identify(peer, authorization, await api.feed.catch_up(), now, holder=holder)
     require(principal, route.needs)
     if principal is not None and principal.machine is not None and api.agents is not None:
         size = 0 if request.method == "GET" else _announced(request, route.max_body_bytes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -88,8 +88,10 @@ class Feed:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._closed = False
         self.picture = Picture(clock)
-        self.on_access_changed: Callable[[Picture], None] = lambda _: None
-        """Told when somebody may be known who was not, or the other way round."""
+        self.on_access_changed: Callable[[Picture, Collection[MachineId] | None], None] = (
+            lambda picture, machines: None
+        )
+        """Told when somebody may be known who was not, or the other way round: of which machines, None for everybody."""
 
     async def run(self) -> None:
         """Follow the store until cancelled."""
@@ -109,12 +111,14 @@ class Feed:
             FIRST_KEY, END_KEY, start_revision=picture.revision + 1
         ) as batches:
             self.picture = picture
-            self.on_access_changed(picture)
+            self.on_access_changed(picture, None)
             self._wake_waiters()
             async for batch in batches:
                 changed = picture.fold(batch)
                 if changed.is_access_changed:
-                    self.on_access_changed(picture)
+                    self.on_access_changed(picture, None)
+                elif changed.holders:
+                    self.on_access_changed(picture, changed.holders)
                 if batch.events and self._subscriptions:
                     told = views.messages(picture, changed)
                     for subscription in tuple(self._subscriptions):

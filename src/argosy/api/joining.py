@@ -65,7 +65,7 @@ async def join_machine(api: Api, request: JoinRequest) -> Joined:
         if presence.kvs:
             raise Conflict(
                 f"a live machine has the id {machine}",
-                hint="two machines were made from one image? give one a new machine-id",
+                hint="on the copy of a machine: systemd-id128 new >/etc/machine-id",
             )
         signed = authority.sign_machine(request.csr.encode(), machine, cluster=cluster.id, now=now)
         known = await api.services.store.range(keys.identity(machine))

@@ -6,7 +6,7 @@ Kept decoded and indexed by unit, so that a list of a thousand units decodes not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -61,6 +61,8 @@ class Changed:
     events: list[tuple[str, Event]] = field(default_factory=list)
     is_access_changed: bool = False
     """Whether somebody may be known who was not, or the other way round."""
+    holders: set[MachineId] = field(default_factory=set)
+    """Machines that came, went, or are there under another holder."""
 
 
 class Picture:
@@ -75,7 +77,8 @@ class Picture:
         self.unit_revisions: dict[UnitName, int] = {}
         """mod_revision of each unit's record."""
         self.machines: dict[MachineId, Machine] = {}
-        self.present: set[MachineId] = set()
+        self.holders: dict[MachineId, bytes] = {}
+        """Of the machines that are there: what tells each, in this boot, from another with its id."""
         self.presence_since: dict[MachineId, datetime] = {}
         """When this server saw a machine come or go."""
         self.assignments: dict[MachineId, dict[UnitName, AssignedUnit]] = {}
@@ -137,7 +140,7 @@ class Picture:
                 )
                 changed.machines.add(MachineId(name))
             elif key.startswith(keys.PRESENCE):
-                self._fold_presence(MachineId(name), is_there, changed)
+                self._fold_presence(MachineId(name), value if is_there else None, changed)
             elif key.startswith(keys.IDENTITIES):
                 identity = codec.decode(value, Identity) if is_there else None
                 _keep(self.identities, MachineId(name), identity)
@@ -178,6 +181,16 @@ class Picture:
         """Whether the machine is only ending the unit, whose status there is none to show then."""
         assigned = self.assignments.get(machine, {}).get(name)
         return assigned is not None and assigned.is_leaving
+
+    @property
+    def present(self) -> KeysView[MachineId]:
+        """The machines that are there."""
+        return self.holders.keys()
+
+    def is_another(self, machine: MachineId, holder: str) -> bool:
+        """Whether who says to be the machine, under that holder, is not the one that is there; without one nobody is."""
+        there = self.holders.get(machine)
+        return bool(holder) and there is not None and there != holder.encode()
 
     def now(self) -> datetime:
         """For what is over at a time."""
@@ -276,13 +289,14 @@ class Picture:
             changed.machines.add(machine)
         _keep(self.assignments, machine, after if assignment else None)
 
-    def _fold_presence(self, machine: MachineId, is_there: bool, changed: Changed) -> None:
-        if is_there is (machine in self.present):
+    def _fold_presence(self, machine: MachineId, holder: bytes | None, changed: Changed) -> None:
+        before = self.holders.get(machine)
+        if holder == before:
             return
-        if is_there:
-            self.present.add(machine)
-        else:
-            self.present.discard(machine)
+        _keep(self.holders, machine, holder)
+        changed.holders.add(machine)
+        if before is not None and holder is not None:
+            return
         self.presence_since[machine] = self._clock()
         changed.machines.add(machine)
 

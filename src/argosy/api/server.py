@@ -11,6 +11,7 @@ import asyncio.sslproto
 import logging
 import socket
 import ssl
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from argosy.api.feed import Feed
 from argosy.api.journal import Journal
 from argosy.api.picture import Picture
 from argosy.api.services import Api, Services
+from argosy.model.ids import MachineId
 from argosy.pki.certificates import HANDSHAKE_SECONDS
 
 log = logging.getLogger(__name__)
@@ -164,9 +166,9 @@ class Server:
             sock.close()
         self._sockets.clear()
 
-    def _check_access(self, picture: Picture) -> None:
-        self._api.streams.check(picture, self._api.services.clock())
-        if self._api.agents is not None:
+    def _check_access(self, picture: Picture, machines: Collection[MachineId] | None) -> None:
+        self._api.streams.check(picture, self._api.services.clock(), machines)
+        if machines is None and self._api.agents is not None:
             self._api.agents.check(picture)
 
     async def _finish(self, state: ServerState) -> None:

@@ -23,6 +23,7 @@ from datetime import datetime
 import msgspec
 
 from argosy import __version__
+from argosy.api.access import another
 from argosy.api.journal import Journal
 from argosy.api.texts import CachedTexts
 from argosy.errors import Conflict, Indeterminate, LeaseLost, StoreUnavailable, Temporary
@@ -205,10 +206,7 @@ class Sessions:
         presence = await self.store.range(keys.presence(machine.id))
         known = await self.store.range(keys.machine(machine.id))
         if presence.kvs and presence.kvs[0].value != holder:
-            raise Conflict(
-                f"another live machine has the id {machine.id}",
-                hint="two machines were made from one image? give one a new machine-id",
-            )
+            raise another(machine.id)
         guard = (
             base.unchanged(presence.kvs[0])
             if presence.kvs

@@ -147,8 +147,11 @@ class Leading:
         if verdict.braked != self.braked:
             brake = None
             if verdict.braked:
-                count = len(verdict.braked)
-                words = f"{count} machines vanished together; nothing is moved until they are fewer"
+                count, of = len(verdict.braked), len(view.hosting(self._settings.presence))
+                words = (
+                    f"{count} of {of} machines with units vanished together: "
+                    "nothing is moved until fewer are gone"
+                )
                 since = view.brake.since if view.brake is not None else at
                 brake = Brake(machines=tuple(sorted(verdict.braked)), since=since, message=words)
                 ops.append(base.Put(keys.BRAKE, codec.encode(brake)))

@@ -14,7 +14,7 @@ from argosy.api.buckets import Bucket
 from argosy.api.picture import Picture
 from argosy.api.problems import Refused
 from argosy.api.protocol import FEWEST_CONNECTIONS, OTHER_FILES, connections_possible
-from argosy.errors import NotAllowed, StoreUnavailable, Unauthenticated
+from argosy.errors import Conflict, NotAllowed, StoreUnavailable, Unauthenticated
 from argosy.model.cluster import Cluster
 from argosy.model.identity import Identity
 from argosy.model.ids import MachineId
@@ -118,6 +118,30 @@ def test_who_was_let_in_is_turned_out_when_the_role_changes_or_the_record_goes(
     assert is_still_known(Principal(name="root", role=Role.ADMIN), picture, NOW)
 
 
+def test_a_copy_of_a_machine_is_told_from_it_while_it_is_there(picture: Picture) -> None:
+    peer = Peer(certificate=CERTIFICATE)
+    copy = identify(peer, None, picture, NOW, holder="copy")
+    assert copy is not None  # nobody else is there
+    picture.holders[ME] = b"original"
+    assert not is_still_known(copy, picture, NOW)
+    with pytest.raises(Conflict, match="another live machine") as refused:
+        identify(peer, None, picture, NOW, holder="copy")
+    assert "systemd-id128 new" in refused.value.hint
+    assert identify(peer, None, picture, NOW, holder="original") is not None
+
+
+def test_the_streams_of_a_copy_end_when_the_machine_itself_comes(picture: Picture) -> None:
+    streams = Streams()
+    copy = identify(Peer(certificate=CERTIFICATE), None, picture, NOW, holder="copy")
+    assert copy is not None
+    with streams.opened(copy, picture, NOW) as ended:
+        picture.holders[ME] = b"original"
+        streams.check(picture, NOW, [MachineId("2" * 32)])
+        assert not ended.is_set()
+        streams.check(picture, NOW, [ME])
+        assert ended.is_set()
+
+
 async def test_a_stream_that_begins_after_its_token_went_ends_at_once(picture: Picture) -> None:
     streams = Streams()
     robot = identify(Peer(), f"Bearer {TEXT}", picture, NOW)
@@ -125,7 +149,7 @@ async def test_a_stream_that_begins_after_its_token_went_ends_at_once(picture: P
     with streams.opened(robot, picture, NOW) as ended:
         assert not ended.is_set()
         del picture.tokens[TEXT.id]
-        streams.check(picture, NOW)
+        streams.check(picture, NOW, None)
         assert ended.is_set()
     with streams.opened(robot, picture, NOW) as ended:
         assert ended.is_set()
