@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,33 +11,46 @@ from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
 
+import msgspec
 import pytest
 
+from argosy import __version__
 from argosy.cli import exits, main, moments
+from argosy.model.ids import UnitName
+from argosy.store import base, codec, keys
 from system import recorded
-from unit.api.serving import running
+from unit.api.serving import Running, running
 
+NOBODY = """\
+argosy: this would {}, and there is nobody to ask
+  -> add --yes when that is what you want
+"""
 Run = Callable[..., Awaitable[tuple[int, str]]]
 
 
 @pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path, output={recorded.ONE: recorded.Output()}) as server:
+        await recorded.write(server.store)
+        yield server
+
+
+@pytest.fixture
 async def argosy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+    server: Running, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> AsyncIterator[Run]:
     """Runs a command line against the recorded cluster; gives exit code and all that it printed."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr(moments, "now", lambda: recorded.AT + timedelta(seconds=90))
-    async with running(tmp_path, output={recorded.ONE: recorded.Output()}) as server:
-        await recorded.write(server.store)
-        monkeypatch.setenv("ARGOSY_ENDPOINT", f"unix://{server.path}")
+    monkeypatch.setenv("ARGOSY_ENDPOINT", f"unix://{server.path}")
 
-        async def run(*argv: str) -> tuple[int, str]:
-            code = await asyncio.to_thread(main.main, argv)
-            captured = capsysbinary.readouterr()
-            return code, (captured.out + captured.err).decode(errors="backslashreplace")
+    async def run(*argv: str) -> tuple[int, str]:
+        code = await asyncio.to_thread(main.main, argv)
+        captured = capsysbinary.readouterr()
+        return code, (captured.out + captured.err).decode(errors="backslashreplace")
 
-        yield run
+    yield run
     monkeypatch.undo()
     time.tzset()
 
@@ -84,10 +98,218 @@ async def test_list_machines(argosy: Run) -> None:
     assert await argosy("list-machines") == (
         0,
         dedent("""\
+        MACHINE      IP        METADATA         STATE    WHY
+        113f16a7...  10.0.0.1  disk=ssd,zone=a  ready    -
+        2c5a0d3e...  -         -                suspect  no server hears of it; its units stay where they are
+        """),
+    )
+
+
+async def test_list_machines_has_fleet_s_columns_and_no_others_when_all_are_well(
+    argosy: Run, server: Running
+) -> None:
+    await server.store.txn([], [base.Put(keys.presence(recorded.TWO), b"")])
+    assert await argosy("list-machines") == (
+        0,
+        dedent("""\
         MACHINE      IP        METADATA
         113f16a7...  10.0.0.1  disk=ssd,zone=a
         2c5a0d3e...  -         -
         """),
+    )
+
+
+async def test_machines_says_how_each_is_and_why(argosy: Run, server: Running) -> None:
+    await server.store.txn([], [base.Put(keys.presence(recorded.TWO), b"")])
+    assert (await argosy("cordon", "one", "--reason", "looks ill"))[0] == 0
+    code, text = await argosy("machines", "--fields", "machine,hostname,ip,state,units,why")
+    assert code == 0
+    [_, first, second] = text.splitlines()
+    assert first.split(maxsplit=5)[:5] == ["113f16a7...", "one", "10.0.0.1", "cordoned", "3"]
+    assert first.endswith(": looks ill")
+    assert second.split() == ["2c5a0d3e...", "two", "-", "ready", "1", "-"]
+
+
+async def test_orders_are_told_in_words_and_mistakes_change_nothing(argosy: Run) -> None:
+    assert await argosy("cordon", "one", "nowhere") == (
+        6,
+        "argosy: there is no machine 'nowhere'\n  -> argosy list-machines\n",
+    )
+    assert await argosy("cordon", "one") == (
+        0,
+        "one (113f16a7...) gets no more units; those that it has stay\n",
+    )
+    code, text = await argosy("cordon", "113f", "--for", "1h")
+    assert code == 0
+    assert "stay, until 20" in text
+    assert (await argosy("cordon", "one", "--for", "soon"))[0] == exits.USAGE
+    assert await argosy("status") == (
+        3,
+        dedent("""\
+        2 machines, 5 units, 1 template; 2 running
+          failed: migrate.service
+          without a machine: db.service
+          absent machines: two (suspect)
+          machines without new units: one (cordoned)
+          -> argosy status migrate.service
+        """),
+    )
+    assert await argosy("uncordon", "one") == (0, "one (113f16a7...) takes units again\n")
+
+
+async def test_metadata_is_set_taken_away_and_given_back(argosy: Run) -> None:
+    one = "one (113f16a7...) has "
+    assert await argosy("machine", "set", "one", "rack=7") == (0, f"{one}disk=ssd,rack=7,zone=a\n")
+    assert await argosy("machine", "unset", "one", "disk", "zone") == (0, f"{one}rack=7\n")
+    assert await argosy("machine", "unset", "--forget", "one", "zone", "rack") == (
+        0,
+        f"{one}zone=a\n",
+    )
+    assert await argosy("machine", "set", "one", "rack") == (
+        64,
+        "argosy: 'rack' is no KEY=VALUE\n  -> argosy machine set MACHINE disk=ssd zone=b\n",
+    )
+    assert await argosy("machine", "set", "one", "rack=1", "rack=2") == (
+        64,
+        "argosy: 'rack' is set twice\n  -> leave one of the two out\n",
+    )
+
+
+async def test_a_drain_shows_what_would_stay_and_why(argosy: Run, server: Running) -> None:
+    await server.store.txn([], [base.Put(keys.presence(recorded.TWO), b"")])
+    assert await argosy("drain", "one", "--dry-run") == (
+        0,
+        dedent("""\
+        3 units would leave one (113f16a7...):
+          migrate.service  -> 2c5a0d3e...
+          web@1.service    -> 2c5a0d3e...
+          agent.service    stops here: it is global
+        """),
+    )
+    assert await argosy("drain", "one") == (
+        64,
+        NOBODY.format("drain one (113f16a7...)"),
+    )
+    code, text = await argosy("drain", "one", "--yes", "--no-block")
+    assert code == 0
+    assert text.splitlines()[-1] == (
+        "one (113f16a7...) gets no more units, and those that it has move away"
+    )
+    # Now there is no other machine that is open.
+    assert await argosy("drain", "two", "--dry-run") == (
+        0,
+        dedent("""\
+        1 unit would leave two (2c5a0d3e...):
+          agent.service  stops here: it is global
+        """),
+    )
+
+
+async def test_units_that_have_no_other_place_are_named_and_make_code_2(argosy: Run) -> None:
+    code, text = await argosy("drain", "one", "--yes", "--no-block")
+    assert code == exits.CANNOT_PLACE
+    lines = text.splitlines()
+    assert lines[0] == "0 units would leave one (113f16a7...); 3 would stay:"
+    assert any(line.startswith("  web@1.service    stays: ") for line in lines)
+    assert lines[-1].startswith("  -> argosy why ")
+
+
+async def test_a_rebalance_shows_its_moves(argosy: Run, server: Running) -> None:
+    assert await argosy("rebalance") == (0, "No move would make it more even.\n")
+    await server.store.txn([], [base.Put(keys.presence(recorded.TWO), b"")])
+    assert await argosy("rebalance", "--dry-run", "--budget", "1") == (
+        0,
+        dedent("""\
+        1 unit would move:
+          migrate.service  113f16a7.../10.0.0.1 -> 2c5a0d3e...
+        """),
+    )
+    assert (await argosy("rebalance", "--budget", "0"))[0] == exits.USAGE
+    code, text = await argosy("rebalance", "--yes", "--no-block")
+    assert (code, text.splitlines()[-1]) == (0, "asked for 1 unit to move")
+    [_] = (await server.store.range(keys.move(UnitName("migrate.service")))).kvs
+
+
+async def test_a_machine_is_removed_only_on_purpose(argosy: Run, server: Running) -> None:
+    assert await argosy("machine", "remove", "two") == (
+        64,
+        NOBODY.format("remove the machine two (2c5a0d3e...)"),
+    )
+    assert (await argosy("machine", "show", "two"))[0] == 0
+    assert await argosy("machine", "remove", "two", "--yes") == (
+        0,
+        "removed two (2c5a0d3e...)\n",
+    )
+    assert (await argosy("machine", "show", "two"))[0] == exits.NOT_FOUND
+
+
+async def test_machine_show_says_what_its_agent_says_now(argosy: Run) -> None:
+    code, text = await argosy("machine", "show", "one")
+    assert code == 0
+    found = {
+        label.strip(): value
+        for label, colon, value in (line.partition(": ") for line in text.splitlines()[1:])
+        if colon
+    }
+    assert found["state"].startswith("ready")
+    assert found["metadata"] == "disk=ssd,zone=a"
+    assert found["capacity"] == "8.0 GiB, 4 CPUs"
+    assert f"{__version__}, recorded, Linux" in found["agent"]
+    assert found["units"] == "3, 2 active"
+    assert {"load", "memory", "disk", "clock"} <= found.keys()
+    _, text = await argosy("machine", "show", "two")
+    assert "agent: no server hears of it" in text
+    code, text = await argosy("--json", "machine", "show", "one")
+    shown = json.loads(text)
+    assert (shown["machine"]["hostname"], shown["facts"]["runtime"]) == ("one", "recorded")
+
+
+async def test_a_word_that_may_be_machine_or_unit_is_never_guessed_wrong(
+    argosy: Run, server: Running
+) -> None:
+    argv = ["exec", "--no-input"]
+    said = "argosy: there is no unit 'none.service'\n  -> argosy list-unit-files\n"
+    assert await argosy(*argv, "none.service", "--", "true") == (6, said)
+    assert await argosy(*argv, "web@1", "--", "sh", "-c", "exit 7") == (7, "")
+    assert await argosy(*argv, "113f", "--", "true") == (0, "")
+    said = "argosy: db.service is on no machine\n  -> argosy why db.service\n"
+    assert await argosy(*argv, "db", "--", "true") == (4, said)
+    code, text = await argosy(*argv, "agent", "--", "true")
+    assert (code, text.splitlines()[0]) == (
+        64,
+        "argosy: agent.service is on 2 machines: 113f16a7.../10.0.0.1, 2c5a0d3e...",
+    )
+    assert await argosy(*argv, "--machine", "one", "agent", "--", "true") == (0, "")
+    named = msgspec.structs.replace(recorded.MACHINES[1], hostname="migrate")
+    await server.store.txn([], [base.Put(keys.machine(named.id), codec.encode(named))])
+    code, text = await argosy(*argv, "migrate", "--", "true")
+    assert (code, text.splitlines()[0]) == (
+        64,
+        "argosy: 'migrate' is a machine, and a unit that is elsewhere",
+    )
+
+
+async def test_exec_gives_output_errors_and_the_exit_code(argosy: Run) -> None:
+    script = "echo out; echo err >&2; exit 3"
+    code, text = await argosy("exec", "--no-input", "one", "--", "sh", "-c", script)
+    assert (code, sorted(text.split())) == (3, ["err", "out"])
+    assert await argosy("exec", "--no-input", "one", "--", "/no/such/program") == (
+        6,
+        (
+            "argosy: there is no program '/no/such/program' on the machine\n"
+            "  -> give its path; what a shell knows runs in one: sh -c '...'\n"
+        ),
+    )
+    assert await argosy("exec", "one") == (
+        64,
+        "argosy: run which command?\n  -> argosy exec one -- uptime\n",
+    )
+    code, text = await argosy("--json", "exec", "--no-input", "one", "--", "echo", "hello")
+    out, end = map(json.loads, text.splitlines())
+    assert (code, base64.b64decode(out["out"]), end) == (
+        0,
+        b"hello\n",
+        {"exit_code": 0, "signal": ""},
     )
 
 
@@ -161,7 +383,7 @@ async def test_status_of_the_cluster(argosy: Run) -> None:
         2 machines, 5 units, 1 template; 2 running
           failed: migrate.service
           without a machine: db.service
-          absent machines: 2c5a0d3e
+          absent machines: two (suspect)
           -> argosy status migrate.service
         """),
     )
@@ -408,8 +630,8 @@ async def test_doctor_finds_what_is_wrong_with_the_cluster(argosy: Run) -> None:
         == dedent("""\
         bad   engine      no server leads: nothing is decided
                           -> look at the server's log
-        warn  machines    1 of 2 are absent, first 2c5a0d3e (two)
-                          -> argosy list-machines --fields machine,hostname,state,since,units
+        warn  machines    1 of 2 are absent, first two, suspect: no server hears of it; its units stay where they are
+                          -> argosy machines
         warn  units       1 failed, first migrate.service
                           -> argosy status migrate.service
         warn  units       1 have no machine, first db.service

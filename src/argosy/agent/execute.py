@@ -45,7 +45,10 @@ async def run(command: Exec, inputs: Inputs) -> AsyncGenerator[Part, None]:
     try:
         running = await start(command)
     except FileNotFoundError:
-        raise NotFound(f"there is no program {command.argv[0]!r} on the machine") from None
+        raise NotFound(
+            f"there is no program {command.argv[0]!r} on the machine",
+            hint="give its path; what a shell knows runs in one: sh -c '...'",
+        ) from None
     except OSError as problem:
         raise RuntimeRefused(f"{command.argv[0]} cannot be run: {problem.strerror}") from problem
     try:

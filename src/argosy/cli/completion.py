@@ -19,7 +19,8 @@ from argosy.cli import completion_scripts, exits, main
 from argosy.cli.completion_scripts import Option, VerbWords
 from argosy.errors import Invalid
 
-_UNITS = {"NAME", "UNIT"}
+_UNITS = {"NAME", "UNIT", "MACHINE|UNIT"}
+_MACHINES = {"MACHINE", "MACHINE|UNIT"}
 _FILES = {"UNIT", "PATH", "DIR"}
 """What an argument's metavar says about the words that can stand there."""
 
@@ -63,6 +64,7 @@ def words_of_verbs() -> Mapping[str, VerbWords]:
                     if one.option_strings
                 ),
                 has_units=bool(metavars & _UNITS),
+                has_machines=bool(metavars & _MACHINES),
                 has_files=bool(metavars & _FILES),
             )
     return found

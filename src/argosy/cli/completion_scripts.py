@@ -25,6 +25,7 @@ class VerbWords:
     summary: str
     options: tuple[Option, ...]
     has_units: bool
+    has_machines: bool
     has_files: bool
 
     @property
@@ -54,7 +55,7 @@ def _second_words(verbs: Verbs) -> Mapping[str, list[str]]:
 _BASH = """\
 # bash completion for argosy; made by `argosy completion bash`
 _argosy() {{
-    local line="${{COMP_LINE:0:COMP_POINT}}" word verb="" words options="" units="" files="" next=""
+    local line="${{COMP_LINE:0:COMP_POINT}}" word verb="" words options="" units="" machines="" files="" next=""
     local cur="${{line##*[[:space:]]}}" prev=""
     read -ra words <<< "${{line%"$cur"}}"
     for word in "${{words[@]:1}}"; do
@@ -78,6 +79,7 @@ _argosy() {{
     else
         [[ $next ]] && COMPREPLY=($(compgen -W "$next" -- "$cur"))
         [[ $units ]] && COMPREPLY=($(compgen -W "$(argosy complete units 2>/dev/null)" -- "$cur"))
+        [[ $machines ]] && COMPREPLY+=($(compgen -W "$(argosy complete machines 2>/dev/null)" -- "$cur"))
         [[ $files ]] && COMPREPLY+=($(compgen -f -- "$cur"))
     fi
     # Bash replaces only what stands behind the last of these signs.
@@ -98,6 +100,7 @@ def bash(verbs: Verbs) -> str:
     cases = "\n".join(
         f'        "{name}") options="{words.spellings}"'
         + (" units=1" if words.has_units else "")
+        + (" machines=1" if words.has_machines else "")
         + (" files=1" if words.has_files else "")
         + " ;;"
         for name, words in verbs.items()
@@ -116,6 +119,7 @@ _ZSH = """\
 _argosy_units() {{ compadd -- ${{(f)"$(argosy complete units 2>/dev/null)"}} }}
 _argosy_machines() {{ compadd -- ${{(f)"$(argosy complete machines 2>/dev/null)"}} }}
 _argosy_units_and_files() {{ _argosy_units; _files }}
+_argosy_units_and_machines() {{ _argosy_units; _argosy_machines }}
 _argosy() {{
     local -a verbs
     verbs=(
@@ -167,7 +171,10 @@ def _zsh_arguments(words: VerbWords) -> Iterator[str]:
             action = "_argosy_machines" if spelling == "--machine" else ""
             value = f":value:{action}" if option.has_value else ""
             yield _quoted(f"{spelling}[{text}]{value}")
-    if words.has_units:
+    if words.has_machines:
+        both = "_argosy_units_and_machines"
+        yield f"'*:machine:{both if words.has_units else '_argosy_machines'}'"
+    elif words.has_units:
         yield "'*:unit:_argosy_units_and_files'" if words.has_files else "'*:unit:_argosy_units'"
     elif words.has_files:
         yield "'*:file:_files'"
@@ -200,6 +207,8 @@ def fish(verbs: Verbs) -> str:
         lines += [f"{seen} {_fish_option(option)}" for option in words.options]
         if words.has_units:
             lines.append(f"{seen} -a '(argosy complete units 2>/dev/null)'")
+        if words.has_machines:
+            lines.append(f"{seen} -a '(argosy complete machines 2>/dev/null)'")
         if words.has_files:
             lines.append(f"{seen} -F")
     return "\n".join(lines) + "\n"

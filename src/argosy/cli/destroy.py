@@ -7,19 +7,17 @@ first; --yes answers.
 from __future__ import annotations
 
 import argparse
-import sys
 
-from argosy.cli import exits, following, naming, selection
+from argosy.cli import consent, exits, following, naming, selection
 from argosy.cli.judging import Goal
 from argosy.client import Client
-from argosy.errors import Invalid
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help="units of the cluster; globs in quotes"
     )
-    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    consent.add_option(parser)
     following.add_options(parser)
 
 
@@ -37,17 +35,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _is_agreed(names: list[str], args: argparse.Namespace) -> bool:
-    if args.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise Invalid(
-            f"this would destroy {len(names)} units, and there is nobody to ask",
-            hint="add --yes when that is what you want",
-        )
+    would = f"destroy {len(names)} units"
+    consent.require_somebody(args, would=would)
     print("This destroys:")
     for name in names:
         print(f"  {name}")
     count = "this unit" if len(names) == 1 else f"these {len(names)} units"
-    try:
-        answer = input(f"Destroy {count}? [y/N] ")
-    except EOFError:
-        return False
-    return answer.strip().lower() in ("y", "yes")
+    return consent.is_given(args, would=would, question=f"Destroy {count}?")

@@ -19,7 +19,9 @@ TIMEOUT_SECONDS = 60.0
 _SCALE = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(
+    parser: argparse.ArgumentParser, *, timeout_seconds: float = TIMEOUT_SECONDS
+) -> None:
     """--wait, --no-block and --timeout."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -33,9 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         type=duration,
-        default=TIMEOUT_SECONDS,
+        default=timeout_seconds,
         metavar="TIME",
-        help="wait at most so long: 90, 90s, 5min (default 60s)",
+        help=f"wait at most so long: 90, 90s, 5min (default {timeout_seconds:g}s)",
     )
 
 
@@ -90,7 +92,7 @@ def follow(
     if args.json:
         _print_json(sorted(wanted), verdicts, changes)
     else:
-        _say_the_end(verdicts, in_time=in_time, timeout_seconds=args.timeout)
+        say_the_end(verdicts, in_time=in_time, timeout_seconds=args.timeout)
     return code(verdicts)
 
 
@@ -139,7 +141,8 @@ def code(verdicts: Mapping[str, Verdict]) -> int:
     return exits.CANNOT_PLACE if Outcome.PENDING in outcomes else exits.DONE
 
 
-def _say_the_end(verdicts: Mapping[str, Verdict], *, in_time: bool, timeout_seconds: float) -> None:
+def say_the_end(verdicts: Mapping[str, Verdict], *, in_time: bool, timeout_seconds: float) -> None:
+    """What to do next about the first unit that is not as wanted; nothing when there is none."""
     left = unfinished(verdicts)
     if not left:
         return
@@ -162,23 +165,27 @@ def _say_the_end(verdicts: Mapping[str, Verdict], *, in_time: bool, timeout_seco
 def _print_json(
     names: Sequence[str], verdicts: Mapping[str, Verdict], changes: Sequence[Change]
 ) -> None:
-    said: dict[str, Any] = {
-        "units": [{"name": name, **_as_json(verdicts.get(name))} for name in names]
-    }
+    asked: list[dict[str, Any]] = [
+        {"name": name, "outcome": "asked"} for name in names if name not in verdicts
+    ]
+    said: dict[str, Any] = {"units": [*asked, *as_json(verdicts)]}
     if changes:
         said["changes"] = list(changes)
     print(json.dumps(said))
 
 
-def _as_json(verdict: Verdict | None) -> dict[str, Any]:
-    if verdict is None:
-        return {"outcome": "asked"}
-    return {
-        "outcome": verdict.outcome.value,
-        "text": verdict.text,
-        "state": verdict.row,
-        "explanation": verdict.explanation,
-    }
+def as_json(verdicts: Mapping[str, Verdict]) -> list[dict[str, Any]]:
+    """How units stand, in order of name."""
+    return [
+        {
+            "name": name,
+            "outcome": verdict.outcome.value,
+            "text": verdict.text,
+            "state": verdict.row,
+            "explanation": verdict.explanation,
+        }
+        for name, verdict in sorted(verdicts.items())
+    ]
 
 
 def duration(text: str) -> float:

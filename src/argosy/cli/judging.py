@@ -26,6 +26,8 @@ class Goal(enum.Enum):
     """On a machine, which has its file, and not running."""
     UNLOADED = "unloaded"
     """On no machine. Holds for a unit that is no more."""
+    AWAY = "away"
+    """Gone from one machine, and on another as it is wanted, if it is wanted."""
 
 
 class Outcome(enum.Enum):
@@ -70,12 +72,14 @@ class Wish:
 
     before: its rows by machine from before the request. is_new_run: they prove nothing, a new run is wanted.
     is_new_version: neither does any row of the version that they had.
+    away_from: with `Goal.AWAY`, the machine that it leaves.
     """
 
     goal: Goal
     before: Mapping[str, StateView] = field(default_factory=dict)
     is_new_run: bool = False
     is_new_version: bool = False
+    away_from: str = ""
 
     def is_stale(self, row: StateView) -> bool:
         """Whether the row may be of what was there before the request."""
@@ -99,6 +103,7 @@ class Situation:
         self.states: dict[str, dict[str, StateView]] = {}
         self._refused: dict[str, str] = {}
         self._not_started: dict[str, str] = {}
+        self._not_moved: dict[str, str] = {}
         for row in states:
             self.states.setdefault(row["name"], {})[row["machine"]] = row
 
@@ -126,6 +131,8 @@ class Situation:
                 self._refused[name] = data["message"]
             elif name and data["kind"] == "unit.not-started":
                 self._not_started[name] = data["message"]
+            elif name and data["kind"] == "unit.move-refused":
+                self._not_moved[name] = data["message"]
         else:
             return None
         return name
@@ -135,6 +142,8 @@ class Situation:
         rows = self.states.get(name, {})
         if wish.goal is Goal.UNLOADED:
             return _unloaded(unit, rows, machine_name)
+        if wish.goal is Goal.AWAY:
+            return self._away(name, wish, machine_name)
         if unit is None:
             return Verdict(Outcome.FAILED, "was destroyed by somebody meanwhile")
         wanted = "launched" if wish.goal is Goal.RUNNING else "loaded"
@@ -147,11 +156,39 @@ class Situation:
                 summary = unit["pending"]["summary"]
                 return Verdict(Outcome.PENDING, summary, explanation=unit["pending"])
             return Verdict(Outcome.WAITING, "waiting for a machine")
+        return self._judge_everywhere(name, unit, wish, machine_name)
+
+    def _judge_everywhere(
+        self, name: str, unit: UnitView, wish: Wish, machine_name: Callable[[str], str]
+    ) -> Verdict:
+        rows = self.states.get(name, {})
         verdicts = [
             self._judge_on(name, rows.get(machine), wish, machine_name(machine))
             for machine in unit["machines"]
         ]
         return _worst(verdicts)
+
+    def _away(self, name: str, wish: Wish, machine_name: Callable[[str], str]) -> Verdict:
+        unit = self.units.get(name)
+        row = self.states.get(name, {}).get(wish.away_from)
+        if unit and wish.away_from in unit["machines"]:
+            if name in self._not_moved:
+                return Verdict(Outcome.FAILED, self._not_moved[name])
+            return Verdict(Outcome.WAITING, f"still on {machine_name(wish.away_from)}", row)
+        if row is not None:
+            text = f"{row['active']} ({row['sub']}) on {machine_name(wish.away_from)}"
+            return Verdict(Outcome.WAITING, f"leaving: {text}", row)
+        if unit is None or unit["desired"] == "inactive":
+            return Verdict(Outcome.DONE, "is gone")
+        if not unit["machines"]:
+            if unit["pending"]:
+                summary = unit["pending"]["summary"]
+                return Verdict(Outcome.PENDING, summary, explanation=unit["pending"])
+            if unit["global"]:
+                return Verdict(Outcome.DONE, "is gone")
+            return Verdict(Outcome.WAITING, "waiting for a machine")
+        goal = Goal.RUNNING if unit["desired"] == "launched" else Goal.LOADED
+        return self._judge_everywhere(name, unit, Wish(goal), machine_name)
 
     def _judge_on(self, name: str, row: StateView | None, wish: Wish, machine: str) -> Verdict:
         if name in self._refused:

@@ -69,5 +69,11 @@ def machine_id(machines: Sequence[MachineView], word: str) -> str:
     raise NotFound(f"there is no machine {names.shown(word)}", hint="argosy list-machines")
 
 
+def state_colour(machine: MachineView) -> str:
+    if machine["state"] == "ready":
+        return "green"
+    return "red" if machine["state"] in ABSENT else "yellow"
+
+
 def is_template(name: str) -> bool:
     return "@." in name

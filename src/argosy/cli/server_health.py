@@ -58,9 +58,9 @@ def _look_at_machines(client: Client) -> Iterator[Finding]:
         first = absent[0]
         yield warning(
             "machines",
-            f"{len(absent)} of {len(machines)} are absent, first {first['id'][:8]} "
-            f"({first['hostname']}), {first['state']}: {first['why']}",
-            "argosy list-machines --fields machine,hostname,state,since,units,why",
+            f"{len(absent)} of {len(machines)} are absent, "
+            f"first {first['hostname'] or first['id'][:8]}, {first['state']}: {first['why']}",
+            "argosy machines",
         )
     else:
         yield good("machines", f"{len(machines)}, all there")

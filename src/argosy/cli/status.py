@@ -14,7 +14,7 @@ from datetime import datetime
 from argosy.cli import causes, exits, explanations, moments, naming, selection, terminal
 from argosy.cli.progress import tail_lines
 from argosy.cli.terminal import Style
-from argosy.client import Client, LogLine, StateView, UnitView, Why
+from argosy.client import Client, LogLine, MachineView, StateView, UnitView, Why
 
 LABEL = 9
 OUTPUT_LINES = 10
@@ -155,10 +155,16 @@ def _overview(client: Client, args: argparse.Namespace) -> int:
     units, states, machines = client.units(), client.states(), client.machines()
     failed = sorted({row["name"] for row in states if row["active"] == "failed"})
     pending = [unit["name"] for unit in units if unit["pending"]]
-    absent = [machine["id"] for machine in machines if machine["state"] in naming.ABSENT]
+    absent = [machine for machine in machines if machine["state"] in naming.ABSENT]
+    closed = [machine for machine in machines if machine["scheduling"] != "open"]
     if args.json:
-        server = client.status()
-        print(json.dumps({**server, "failed": failed, "pending": pending, "absent": absent}))
+        said = {
+            "failed": failed,
+            "pending": pending,
+            "absent": [one["id"] for one in absent],
+            "closed": [one["id"] for one in closed],
+        }
+        print(json.dumps({**client.status(), **said}))
     else:
         style = terminal.style(args)
         running = {row["name"] for row in states if row["active"] == "active"}
@@ -168,11 +174,17 @@ def _overview(client: Client, args: argparse.Namespace) -> int:
         print(f"{', '.join(counts)}; {len(running)} running")
         _name("failed", failed, "red", style)
         _name("without a machine", pending, "yellow", style)
-        _name("absent machines", [one[: naming.SHORT_ID] for one in absent], "red", style)
-        print(_overview_step(units, failed, pending, absent))
+        _name("absent machines", list(map(_state_of, absent)), "red", style)
+        _name("machines without new units", list(map(_state_of, closed)), "yellow", style)
+        print(_overview_step(units, failed, pending, [*absent, *closed]))
     if failed:
         return exits.UNHEALTHY
     return exits.CANNOT_PLACE if pending else exits.DONE
+
+
+def _state_of(machine: MachineView) -> str:
+    name = terminal.printable(machine["hostname"]) or machine["id"][: naming.SHORT_ID]
+    return f"{name} ({machine['state']})"
 
 
 def _name(label: str, names: Sequence[str], colour: str, style: Style) -> None:
@@ -182,14 +194,18 @@ def _name(label: str, names: Sequence[str], colour: str, style: Style) -> None:
 
 
 def _overview_step(
-    units: Sequence[UnitView], failed: Sequence[str], pending: Sequence[str], absent: Sequence[str]
+    units: Sequence[UnitView],
+    failed: Sequence[str],
+    pending: Sequence[str],
+    machines: Sequence[MachineView],
 ) -> str:
+    """What to type next. machines: those that are not as usual."""
     if failed:
         return f"  -> argosy status {failed[0]}"
     if pending:
         return f"  -> argosy why {pending[0]}"
-    if absent:
-        return "  -> argosy list-machines --fields machine,state,since,units"
+    if machines:
+        return "  -> argosy machines"
     return "  -> argosy list-units" if units else "  -> argosy up DIR, or argosy start FILE"
 
 

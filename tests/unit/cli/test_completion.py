@@ -56,6 +56,10 @@ def test_a_script_knows_every_verb_and_option(shell: str, scripts: dict[str, str
         ("argosy tok", ["token"]),
         ("argosy token c", ["create"]),
         ("argosy token create --ro", ["--role"]),
+        ("argosy drain 1", ["113f16a7"]),
+        ("argosy machine se", ["set"]),
+        ("argosy exec we", ["web@1.service", "web@2.service"]),
+        ("argosy exec 1", ["113f16a7"]),
     ],
 )
 def test_bash_offers(

@@ -62,7 +62,7 @@ def test_without_a_verb_the_overview_is_shown_as_a_usage_error(
         ("strat", "argosy start"),
         ("list-unit", "argosy list-units"),
         ("stat", "argosy status"),
-        ("journal", "argosy logs"),
+        ("ssh", "argosy exec"),
         ("ps", "argosy list-units"),
         ("xyzzy", "argosy --help"),
     ],
