@@ -145,7 +145,7 @@ async def agent(settings: MachineSettings) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(own.run(), name="agent"),
-                tasks.create_task(_answer(link, servers, answerer), name="answer questions"),
+                tasks.create_task(answer_questions(link, servers, answerer), name="answer questions"),
                 tasks.create_task(
                     renewal.keep_renewed(
                         place.certificate,
@@ -164,7 +164,7 @@ async def agent(settings: MachineSettings) -> AsyncIterator[None]:
                     task.cancel()
 
 
-async def _answer(link: HttpsLink, servers: Servers, answerer: Answerer) -> None:
+async def answer_questions(link: HttpsLink, servers: Servers, answerer: Answerer) -> None:
     """Answer what each server asks, also of servers that come to be there."""
     serving: dict[str, asyncio.Task[None]] = {}
     async with asyncio.TaskGroup() as tasks:
