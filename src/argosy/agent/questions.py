@@ -67,12 +67,15 @@ class Answerer:
 
     async def serve(self, link: QuestionLink) -> None:
         """Answer what this server asks, until cancelled."""
+        told = ""
         while True:
             try:
                 async with link.questions() as questions:
                     await self._serve(link, questions)
             except ArgosyError as problem:
-                log.info("no questions: %s", problem)
+                if str(problem) != told:  # one line, however long the server is away
+                    told = str(problem)
+                    log.info("no questions: %s", told)
             await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads, hides nothing
 
     async def _serve(self, link: QuestionLink, questions: AsyncIterator[Question]) -> None:

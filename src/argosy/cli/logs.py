@@ -1,7 +1,7 @@
 """Print what units wrote, merged by time.
 
-Several units are told apart by name and colour. With -f it goes on with what comes. A glob in quotes means units of the
-cluster: argosy logs -f 'web@*'. Without NAME: all units.
+Several units are told apart by name and colour. With -f it goes on with what comes, also of units that come to match. A
+glob in quotes means units of the cluster: argosy logs -f 'web@*'. Without NAME: all units.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def run(args: argparse.Namespace) -> int:
     client = Client.find(args.endpoint)
     names = naming.unit_names(args.names)
     machine = naming.machine_id(client.machines(), args.machine) if args.machine else None
-    show = Printer([unit["name"] for unit in client.units(names)], args)
+    # Followed, a glob may come to mean several units.
+    is_open = args.follow and (not names or any(map(naming.is_glob, names)))
+    show = Printer([unit["name"] for unit in client.units(names)], args, is_named=is_open)
     cursor = args.since_cursor
     try:
         with client.logs(
@@ -76,14 +78,17 @@ def follow_logs(
 class Printer:
     """Prints log lines, with the unit's name before each when there are several units."""
 
-    def __init__(self, names: Sequence[str], args: argparse.Namespace) -> None:
+    def __init__(
+        self, names: Sequence[str], args: argparse.Namespace, *, is_named: bool = False
+    ) -> None:
         """names: the units that are expected, for the width of the names' column. args: json, no_color and, when it is
-        there, time."""
+        there, time. is_named: put names before the lines also when one unit is expected."""
         self._as_json = args.json
         self._has_time = getattr(args, "time", False)
         self._style = terminal.style(args)
         self._is_terminal = terminal.is_terminal(sys.stdout)
-        self._width = max(map(len, names), default=0) if len(names) > 1 else 0
+        self._is_named = is_named or len(names) > 1
+        self._width = max(map(len, names), default=0)
         self._colours: dict[str, str] = {}
         for name in names:
             self._colour(name)
@@ -99,7 +104,7 @@ class Printer:
             text = terminal.output_line(text, has_colour=self._style.has_colour)
         if line["stream"] == "argosy":
             text = self._style.dim(f"-- {text}")
-        if self._width:
+        if self._is_named:
             name = line["unit"].ljust(self._width)
             text = f"{self._style.paint(name, self._colour(line['unit']))} | {text}"
         if self._has_time:

@@ -226,3 +226,66 @@ def test_what_a_watch_tells_replaces_what_was_known() -> None:
 def test_only_waiting_never_stands() -> None:
     for outcome in Outcome:
         assert (Verdict(outcome, "").stands_after_seconds < 10) is (outcome is not Outcome.WAITING)
+
+
+AWAY = Wish(Goal.AWAY, away_from="m1")
+GLOBAL: UnitView = {**unit(), "global": True}
+ELSEWHERE = row("active", "running", machine="m2")
+
+
+@pytest.mark.parametrize(
+    ("one", "rows", "outcome", "text"),
+    [
+        pytest.param(
+            unit("launched", "m1"),
+            [row("active", "running")],
+            Outcome.WAITING,
+            "still on m1",
+            id="not moved yet",
+        ),
+        pytest.param(
+            unit("launched", "m2"),
+            [row("deactivating", "stop-sigterm"), ELSEWHERE],
+            Outcome.WAITING,
+            "leaving: deactivating (stop-sigterm) on m1",
+            id="it still stops on the old machine",
+        ),
+        pytest.param(
+            unit("launched", "m2"), [], Outcome.WAITING, "on its way to m2", id="not there yet"
+        ),
+        pytest.param(
+            unit("launched", "m2"), [ELSEWHERE], Outcome.DONE, "running on m2", id="moved"
+        ),
+        pytest.param(
+            unit("loaded", "m2"),
+            [row("inactive", "dead", machine="m2")],
+            Outcome.DONE,
+            "loaded on m2",
+            id="moved, and was not to run",
+        ),
+        pytest.param(
+            unit("launched", "m2"),
+            [row("failed", machine="m2", result="exit-code", exit_code=1)],
+            Outcome.FAILED,
+            "failed: the main process exited with code 1",
+            id="moved, and fails there",
+        ),
+        pytest.param(unit(), [], Outcome.WAITING, "waiting for a machine", id="between machines"),
+        pytest.param(GLOBAL, [], Outcome.DONE, "is gone", id="global, and on no other"),
+        pytest.param(unit("inactive"), [], Outcome.DONE, "is gone", id="nobody wants it any more"),
+        pytest.param(None, [], Outcome.DONE, "is gone", id="destroyed meanwhile"),
+    ],
+)
+def test_a_unit_is_away_once_it_left_and_is_elsewhere_as_it_is_wanted(
+    one: UnitView | None, rows: list[StateView], outcome: Outcome, text: str
+) -> None:
+    verdict = judge(AWAY, one, *rows)
+    assert (verdict.outcome, verdict.text) == (outcome, text)
+
+
+def test_a_move_that_was_refused_is_not_waited_for() -> None:
+    situation = Situation([unit("launched", "m1")], [row("active", "running")])
+    told = {"unit": NAME, "kind": "unit.move-refused", "message": "not moved: m2 is full"}
+    situation.fold(WatchItem("event", 1, told))
+    verdict = situation.judge(NAME, AWAY, lambda machine: machine)
+    assert (verdict.outcome, verdict.text) == (Outcome.FAILED, "not moved: m2 is full")
