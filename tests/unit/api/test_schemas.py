@@ -13,6 +13,7 @@ from argosy import client, errors
 from argosy.api import openapi, problems, schemas
 from argosy.api.app import ROUTES, names_loopback
 from argosy.api.routing import Route
+from argosy.client.problems import error_of
 from argosy.model.event import Event
 from argosy.model.explanation import Explanation, Refusal
 from argosy.model.machine import Machine
@@ -82,23 +83,23 @@ def test_every_error_comes_back_from_the_client_as_it_was_raised(
     kind: type[errors.ArgosyError],
 ) -> None:
     sent = problems.body_of(kind("what was wrong", hint="what to do"))
-    raised = client._error(sent.error.code, msgspec.to_builtins(sent)["error"])
+    raised = error_of(sent.error.code, msgspec.to_builtins(sent)["error"])
     assert type(raised) is kind
     assert (raised.message, raised.hint) == ("what was wrong", "what to do")
 
 
 def test_problems_travel_with_an_invalid_request() -> None:
     sent = problems.body_of(errors.Invalid("no", problems=("a:1:1: error: x", "b")))
-    raised = client._error(422, msgspec.to_builtins(sent)["error"])
+    raised = error_of(422, msgspec.to_builtins(sent)["error"])
     assert isinstance(raised, errors.Invalid)
     assert raised.problems == ("a:1:1: error: x", "b")
 
 
 def test_an_error_that_the_client_does_not_know_is_the_nearest_it_knows() -> None:
     newer = {"kind": "Fenced", "message": "no", "problems": [], "hint": ""}
-    assert type(client._error(409, newer)) is errors.Conflict
-    assert type(client._error(418, newer)) is errors.Invalid
-    assert type(client._error(599, newer)) is errors.Permanent
+    assert type(error_of(409, newer)) is errors.Conflict
+    assert type(error_of(418, newer)) is errors.Invalid
+    assert type(error_of(599, newer)) is errors.Permanent
 
 
 def test_a_class_of_the_servers_own_is_sent_as_the_nearest_that_clients_know() -> None:

@@ -1,0 +1,91 @@
+"""The HTTP API as Python calls: what the CLI speaks to a server with.
+
+Synchronous, on `http.client` and the standard library alone, because every CLI verb pays for this package's import.
+Answers are plain dicts with the names of `docs/reference/api.md` (`shapes.py` says which); instants are ISO 8601
+strings. Errors come back as the classes of `errors.py` that the server raised.
+
+What surprises: each call has a connection of its own, so a client may be shared between threads and outlives a restart of
+the server; and a write whose answer got lost is `Indeterminate`, never sent again.
+"""
+
+from argosy.client.client import Client
+from argosy.client.execution import Execution, Output
+from argosy.client.shapes import (
+    Capacity,
+    Change,
+    CreatedToken,
+    Desired,
+    Diagnostic,
+    Disk,
+    DrainPlan,
+    EngineStatus,
+    EventView,
+    Explanation,
+    Facts,
+    Joined,
+    JournalLine,
+    LogLine,
+    MachineView,
+    Move,
+    PlacementView,
+    Refusal,
+    ServerJoined,
+    StateView,
+    Status,
+    Staying,
+    StoreStatus,
+    Submission,
+    Submitted,
+    TokenView,
+    Touched,
+    UnitDetail,
+    UnitView,
+    Version,
+    WatchItem,
+    Why,
+    unit_text,
+)
+from argosy.client.streams import Stream
+from argosy.endpoint import Endpoint, state_dir
+
+__all__ = [
+    "Capacity",
+    "Change",
+    "Client",
+    "CreatedToken",
+    "Desired",
+    "Diagnostic",
+    "Disk",
+    "DrainPlan",
+    "Endpoint",
+    "EngineStatus",
+    "EventView",
+    "Execution",
+    "Explanation",
+    "Facts",
+    "Joined",
+    "JournalLine",
+    "LogLine",
+    "MachineView",
+    "Move",
+    "Output",
+    "PlacementView",
+    "Refusal",
+    "ServerJoined",
+    "StateView",
+    "Status",
+    "Staying",
+    "StoreStatus",
+    "Stream",
+    "Submission",
+    "Submitted",
+    "TokenView",
+    "Touched",
+    "UnitDetail",
+    "UnitView",
+    "Version",
+    "WatchItem",
+    "Why",
+    "state_dir",
+    "unit_text",
+]
