@@ -140,8 +140,10 @@ async def opened(runtime: Runtime) -> AsyncIterator[Runtime]:
     try:
         yield runtime
     finally:
-        await runtime.remove(list(runtime.statuses()))
-        await runtime.close()
+        try:
+            await runtime.remove(list(runtime.statuses()))
+        finally:
+            await runtime.close()
 
 
 def expect(found: object, wanted: object) -> None:

@@ -38,6 +38,7 @@ CALLS_AT_ONCE = 100
 ANSWER_SECONDS = 30.0
 """systemd answers at once; this long it may be busy with a reload of many thousand units."""
 RETRY_SECONDS = 0.2
+CLOSE_SECONDS = 1.0
 
 MATCHES = (
     f"type='signal',sender='{SYSTEMD}',path='{ROOT}',interface='{MANAGER}'",
@@ -74,6 +75,8 @@ class Bus:
         self._connection: MessageBus | None = None
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
         self._keeper: asyncio.Task[None] | None = None
+        self._gone: asyncio.Task[None]
+        """Ends with the connection."""
         self._left = asyncio.Event()
         """Set when systemd left the bus."""
 
@@ -89,7 +92,7 @@ class Bus:
             InvalidAddressError,
             RuntimeBusy,
         ) as problem:
-            self._drop()
+            await self._drop()
             raise RuntimeRefused(
                 f"no systemd answers at {self._address}: {problem}",
                 hint="on a host without systemd, run units as plain processes",
@@ -100,7 +103,7 @@ class Bus:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        self._drop()
+        await self._drop()
 
     async def call(
         self,
@@ -153,6 +156,7 @@ class Bus:
         self._left.clear()
         connection = MessageBus(bus_address=self._address)
         self._connection = await connection.connect()
+        self._gone = asyncio.create_task(_wait_until_gone(connection))
         connection.add_message_handler(self._take)
         for rule in MATCHES:
             await self._call(
@@ -171,27 +175,29 @@ class Bus:
 
     async def _keep(self) -> None:
         while True:
-            assert self._connection is not None
-            gone = asyncio.ensure_future(self._connection.wait_for_disconnect())  # type: ignore[no-untyped-call]
-            left = asyncio.ensure_future(self._left.wait())
-            await asyncio.wait([gone, left], return_when=asyncio.FIRST_COMPLETED)
-            for waiter in (gone, left):
-                waiter.cancel()
-            await asyncio.gather(gone, left, return_exceptions=True)
+            left = asyncio.create_task(self._left.wait())
+            try:
+                await asyncio.wait([self._gone, left], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                left.cancel()
             log.warning("the connection to systemd was lost; connecting again")
             while True:
-                self._drop()
+                await self._drop()
                 try:
                     await self._connect()
                     break
                 except (OSError, AuthError, DBusError, EOFError, RuntimeBusy, Refused) as problem:
                     log.info("cannot connect to systemd: %s", problem)
-                    await asyncio.sleep(RETRY_SECONDS)
+                except Exception:
+                    log.exception("cannot connect to systemd")
+                await asyncio.sleep(RETRY_SECONDS)
 
-    def _drop(self) -> None:
+    async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
+            # Its socket is closed once the end of the stream was read.
+            await asyncio.wait([self._gone], timeout=CLOSE_SECONDS)
 
     def _take(self, message: Message) -> None:
         if message.message_type is not MessageType.SIGNAL:
@@ -203,6 +209,11 @@ class Bus:
                 self._left.set()
         else:
             self._on_signal(member, path, message.body)
+
+
+async def _wait_until_gone(connection: MessageBus) -> None:
+    with suppress(OSError, EOFError, DBusError):
+        await connection.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
 
 _LOST = ("NoReply", "Disconnected", "ServiceUnknown", "NameHasNoOwner", "TimedOut", "Timeout")

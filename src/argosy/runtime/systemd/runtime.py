@@ -59,13 +59,19 @@ class Place:
     """A manager and its files.
 
     root: where the machine's file system is for this process; `/` unless it looks into a container.
+    overrides: the directories that systemd prefers to `units`, and that people write to (systemd.unit(5), "Unit File
+    Load Path"; `systemctl set-property` writes to the ones named control).
     """
 
     address: str
     is_user: bool = False
     root: Path = Path("/")
     units: Path = Path("/run/systemd/system")
-    overrides: tuple[Path, ...] = (Path("/etc/systemd/system"),)
+    overrides: tuple[Path, ...] = (
+        Path("/etc/systemd/system.control"),
+        Path("/run/systemd/system.control"),
+        Path("/etc/systemd/system"),
+    )
     directory: Path = Path("/run/argosy/units")
     journalctl: tuple[str, ...] = ("journalctl",)
 
@@ -87,7 +93,12 @@ def user_manager(runtime_directory: Path, home: Path) -> Place | None:
         address=address,
         is_user=True,
         units=runtime_directory / "systemd/user",
-        overrides=(home / ".config/systemd/user",),
+        overrides=(
+            home / ".config/systemd/user.control",
+            runtime_directory / "systemd/user.control",
+            home / ".config/systemd/user",
+            Path("/etc/systemd/user"),
+        ),
         directory=runtime_directory / "argosy/units",
         journalctl=("journalctl",),
     )
@@ -100,6 +111,7 @@ class SystemdRuntime:
         self._files = UnitFiles(
             place.below_root(place.units),
             tuple(map(place.below_root, place.overrides)),
+            root=place.root,
             identifies=place.is_user,
         )
         self._bus = Bus(place.address, on_signal=self._on_signal, on_connected=self._read_all)
@@ -173,7 +185,10 @@ class SystemdRuntime:
         running = [name for name, status in self._statuses.items() if status.active in RUNNING]
         failed = [n for n, status in self._statuses.items() if status.active is ActiveState.FAILED]
         await asyncio.gather(*(self._read_details(name) for name in (*running, *failed)))
-        self._note_alterations()
+        for name in failed:
+            if not self._statuses[name].last_lines:
+                self._begin_look(name)
+        self._note_alterations(self._owned)
         await self._cut_off.open()
         self._tell(self._owned.keys() | gone)
 
@@ -247,16 +262,14 @@ class SystemdRuntime:
                 await self._reload_files()
             await self._look_at(installed)
             await self._cut_off.disarm(disarmed)
-            self._note_alterations()
+            self._note_alterations(installed)
         self._tell(installed)
         return refused
 
     async def remove(self, names: Collection[UnitName]) -> None:
         """See the contract. The journal keeps the units' lines."""
         present = [name for name in names if name in self._owned]
-        running = [name for name in present if self._statuses[name].active in RUNNING]
-        if running:
-            await self.stop(running)
+        await self.stop(present)
         async with self._turn:
             await self._reset_failed(present)
             for name in present:
@@ -284,13 +297,10 @@ class SystemdRuntime:
 
     async def stop(self, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
         """See the contract."""
+        # Also those that seem not to run: news of a start come a moment after it, of the latest unit first.
+        known = [name for name in dict.fromkeys(names) if name in self._owned]
         results = dict.fromkeys(names, JobResult.DONE)
-        running = [
-            name
-            for name in names
-            if name in self._statuses and self._statuses[name].active in RUNNING
-        ]
-        return results | await self._jobs.run("StopUnit", self._ordered(running)[::-1])
+        return results | await self._jobs.run("StopUnit", self._ordered(known)[::-1])
 
     async def reload(self, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
         """See the contract."""
@@ -322,6 +332,7 @@ class SystemdRuntime:
         if self._is_dirty and any(name in self._loaded for name in known):
             async with self._turn:
                 await self._reload_files()
+        self._note_alterations(known)
         # Known before it happens: an agent that dies in between asks again, and its own memory decides.
         for name in known:
             (self._ran / name).touch(mode=0o600)
@@ -379,25 +390,30 @@ class SystemdRuntime:
     async def _strangers(self, names: Sequence[UnitName]) -> dict[UnitName, str]:
         """Units of these names that this machine has already, and the file that each comes from."""
         found: dict[UnitName, str] = {}
-        valid = [name for name in names if unit_names.is_valid(name)]
+        valid = [name for name in names if _find_fault(name) is None]
         for some in _chunks(valid):
+            # One row for each, in their order. An alias has the name that it stands for in its row.
             [rows] = await self._bus.call("ListUnitsByNames", "as", some)
-            for name, _, load, active, _, _, path, *_ in rows:
+            for name, (_, _, load, active, _, _, path, *_) in zip(some, rows, strict=True):
                 if load == "not-found" and active == "inactive":
                     continue
                 try:
                     unit = await self._bus.properties(path, f"{SYSTEMD}.Unit")
                 except Refused:  # it was unloaded meanwhile; its file is still there
                     unit = {}
-                found[UnitName(name)] = unit.get("FragmentPath") or load
-        # A leftover of an installation that was interrupted before its mark was written is nobody's, and there is none:
-        # the mark is written first.
+                if (
+                    name.endswith(".slice")
+                    and active == "inactive"
+                    and not unit.get("FragmentPath")
+                ):
+                    continue  # every slice that anybody names is there
+                found[name] = unit.get("FragmentPath") or load
         return found
 
     def _check(self, name: UnitName, strangers: Mapping[UnitName, str]) -> None:
-        fault = unit_names.find_fault(name)
+        fault = _find_fault(name)
         if fault is not None:
-            raise RuntimeRefused(f"{name!r} is no unit name: {fault[0]}", hint=fault[1])
+            raise RuntimeRefused(f"{name!r} cannot be installed: {fault[0]}", hint=fault[1])
         if name in strangers:
             raise RuntimeRefused(
                 f"{name} belongs to this machine already ({strangers[name]}); Argosy touches no unit that it did not "
@@ -406,7 +422,7 @@ class SystemdRuntime:
             )
         owned = self._owned.get(name)
         if owned is not None and self._files.is_edited(owned):
-            path = self._files.directory / name
+            path = self._files.shown(self._files.directory / name)
             raise RuntimeRefused(
                 f"{path} was changed by hand on this machine; it is not overwritten",
                 hint=f"keep the change elsewhere, then on the machine: rm {path}",
@@ -428,10 +444,11 @@ class SystemdRuntime:
             self._is_dirty = True
             raise
 
-    def _note_alterations(self) -> None:
-        altered = self._files.alterations(self._owned)
-        for name, status in list(self._statuses.items()):
-            words = altered.get(name, "")
+    def _note_alterations(self, names: Collection[UnitName]) -> None:
+        owned = {name: self._owned[name] for name in names if name in self._statuses}
+        altered = self._files.alterations(owned)
+        for name in owned:
+            status, words = self._statuses[name], altered.get(name, "")
             if status.altered != words:
                 self._set(name, msgspec.structs.replace(status, altered=words))
 
@@ -455,7 +472,7 @@ class SystemdRuntime:
     async def _after_reload(self) -> None:
         """Somebody had systemd read its files anew: perhaps files that people changed."""
         await self._look_at(self._owned)
-        self._note_alterations()
+        self._note_alterations(self._owned)
 
     def _fold(self, name: UnitName, changed: Mapping[str, Any]) -> None:
         before = self._statuses[name]
@@ -467,10 +484,13 @@ class SystemdRuntime:
             status = msgspec.structs.replace(status, cut_off=True)
         self._set(name, status)
         if status.active is ActiveState.FAILED and before.active is not ActiveState.FAILED:
-            self._end_look(name)
-            look = self._spawn(self._look_why(name), f"look why {name} failed")
-            self._looking[name] = look
-            look.add_done_callback(lambda _: self._forget_look(name, look))
+            self._begin_look(name)
+
+    def _begin_look(self, name: UnitName) -> None:
+        self._end_look(name)
+        look = self._spawn(self._look_why(name), f"look why {name} failed")
+        self._looking[name] = look
+        look.add_done_callback(lambda _: self._forget_look(name, look))
 
     def _end_look(self, name: UnitName) -> None:
         look = self._looking.pop(name, None)
@@ -549,6 +569,14 @@ class _Reader:
             raise StopAsyncIteration
         names, self._names = frozenset(self._names), set()
         return names
+
+
+def _find_fault(name: UnitName) -> tuple[str, str] | None:
+    """What is wrong with the name of a unit that is to be installed, and what to do about it."""
+    fault = unit_names.find_fault(name)
+    if fault is None and unit_names.parse(name).is_template:
+        return "it is a template", "install its instances"
+    return fault
 
 
 def _chunks(names: Sequence[UnitName]) -> Iterable[list[UnitName]]:

@@ -61,13 +61,20 @@ class UnitFiles:
 
     directory: where systemd looks for units that live until the next boot.
     overrides: where people put drop-ins of their own (`systemctl edit`).
+    root: where the file system of the manager is; all paths are below it, and shown as the manager sees them.
     identifies: whether units print under their own name, unless they choose another (see `journal.py`).
     """
 
     def __init__(
-        self, directory: Path, overrides: tuple[Path, ...] = (), *, identifies: bool = False
+        self,
+        directory: Path,
+        overrides: tuple[Path, ...] = (),
+        *,
+        root: Path = Path("/"),
+        identifies: bool = False,
     ) -> None:
         self.directory = directory
+        self._root = root
         self._identifies = identifies
         self._overrides = (directory, *overrides)
 
@@ -96,9 +103,10 @@ class UnitFiles:
         mark = Mark(digest=unit.digest, text=text, stop_within=unit.stop_within)
         parsed = UnitText.parse(unit.text)
         try:
+            marked = _drop_in(unit, mark, parsed, identifies=self._identifies)
             drop_in = self._drop_in(unit.name)
             drop_in.parent.mkdir(exist_ok=True)
-            _write(drop_in, _drop_in(unit, mark, parsed, identifies=self._identifies))
+            _write(drop_in, marked)
             _write(self.directory / unit.name, unit.text)
         except BadValue as problem:
             raise RuntimeRefused(
@@ -121,7 +129,8 @@ class UnitFiles:
         found: dict[UnitName, list[str]] = {}
         for name, owned in units.items():
             if self.is_edited(owned):
-                found.setdefault(name, []).append(f"{self.directory / name} was changed by hand")
+                path = self.shown(self.directory / name)
+                found.setdefault(name, []).append(f"{path} was changed by hand")
         for directory in self._overrides:
             with suppress(OSError):
                 for entry in os.scandir(directory):
@@ -132,12 +141,19 @@ class UnitFiles:
                         others = sorted(
                             path for path in Path(entry.path).glob("*.conf") if path.name != DROP_IN
                         )
-                        found.setdefault(name, []).extend(f"{path} adds to it" for path in others)
+                        found.setdefault(name, []).extend(
+                            f"{self.shown(path)} adds to it" for path in others
+                        )
                     elif directory != self.directory:
-                        is_masked = os.path.realpath(entry.path) == os.devnull
+                        path = Path(entry.path)
+                        is_masked = path.is_symlink() and str(path.readlink()) == os.devnull
                         word = "masks it" if is_masked else "takes its place"
-                        found.setdefault(name, []).append(f"{entry.path} {word}")
+                        found.setdefault(name, []).append(f"{self.shown(path)} {word}")
         return {name: "; ".join(words) for name, words in found.items() if words}
+
+    def shown(self, path: Path) -> Path:
+        """The path as the manager, and whoever works on its machine, sees it."""
+        return Path("/") / path.relative_to(self._root)
 
     def is_edited(self, owned: Owned) -> bool:
         """Whether the text on the disk is another than was installed. A file that is gone is not edited."""
