@@ -267,7 +267,7 @@ class Cluster(People):
     def start_store(self) -> None:
         running().trace.note("store: up")
         if self.store_faults.is_down:
-            self.checker.store_is_back(after=running().time() - self._store_down_since)
+            self.checker.machines.store_is_back(after=running().time() - self._store_down_since)
         self.store_faults.is_down = False
 
     async def compact(self, revision: int) -> None:
@@ -330,7 +330,7 @@ class Cluster(People):
         return leading[0] if leading else None
 
     def heal(self) -> None:
-        """End every fault: networks whole, everybody up. Units that fail by their own nature go on failing."""
+        """End every fault: networks whole, everybody up and part of the cluster. Units that fail by their nature go on."""
         running().trace.note("everything is healed")
         for faults, whole in (
             (self.store_faults, StoreFaults()),
@@ -357,6 +357,8 @@ class Cluster(People):
                 machine.boot()
             if not node.is_agent_up:
                 node.start_agent()
+            if node.is_removed:
+                self.rejoin(node.name)
 
     # --- looking ------------------------------------------------------------------------------------------------
 

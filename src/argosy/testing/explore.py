@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from argosy.errors import Invalid
 from argosy.testing.cluster import Cluster, Shape, Story, simulate
-from argosy.testing.faults import Storm, storm
+from argosy.testing.faults import Storm, let_orders_stand, storm
 
 VARIABLE = "ARGOSY_SEEDS"
 
@@ -68,5 +68,6 @@ async def survive(cluster: Cluster, how: Storm | None = None) -> None:
     """A storm, then the end of all faults: everything becomes as people want it, and stays so without a write."""
     await storm(cluster, how)
     cluster.heal()
+    await let_orders_stand(cluster)
     await cluster.settle()
     await cluster.expect_quiet()

@@ -7,21 +7,28 @@ people go on asking for things (`Wishes`). During a storm only safety is expecte
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Any
+
+import msgspec
 
 from argosy.errors import NotFound, Temporary
 from argosy.model.ids import UnitName
-from argosy.model.unit import Condition, Operator, Requirements
+from argosy.model.orders import Scheduling
+from argosy.model.unit import Condition, Operator, Requirements, WhenCutOff
 from argosy.testing.cluster import Cluster
 from argosy.testing.loop import running
 from argosy.testing.machine import Behaviour
 from argosy.testing.members import Node, Server
 
+Lasting = Coroutine[Any, Any, None]
+"""A blow that takes its time; the storm is over when it is."""
 STRIKES_WITHIN = 60
 """A process that is to die at one of its steps dies at one of the next so many."""
 
@@ -43,19 +50,34 @@ async def storm(cluster: Cluster, shape: Storm | None = None) -> None:
     """
     how = shape or Storm()
     chance = running().stream("storm")
-    wishes = Wishes(cluster)
-    await wishes.begin()
     # Not every kind of blow in every storm: a few kinds that come again and again reach states that many kinds hide
     # (Groce et al., "Swarm Testing", ISSTA 2012).
     blows = chance.sample(BLOWS, chance.randint(2, len(BLOWS)))
+    wishes = Wishes(cluster, chance.random() < 0.5)
+    if _start_clone in blows:
+        wishes.has_single = False
+    await wishes.begin()
     wish_share = chance.choice((0.3, 0.6, 1.0))
     calm = chance.choice((2.0, 8.0, 20.0))
+    under_way: list[asyncio.Task[None]] = []
     end = running().time() + how.seconds
     while running().time() < end:
-        chance.choice(blows)(cluster, chance)
+        lasting = chance.choice(blows)(cluster, chance)
+        if lasting is not None:
+            under_way.append(cluster.begin(lasting))
         if chance.random() < wish_share:
             await wishes.one_more()
         await cluster.sleep(chance.uniform(0.0, calm))
+    await asyncio.gather(*under_way)
+
+
+async def let_orders_stand(cluster: Cluster) -> None:
+    """Orders that would end by the clock hold until further notice, so that what people want stays the same."""
+    for node in cluster.nodes.values():
+        orders = cluster.checker.machines.orders.get(node.machine.record.id)
+        if orders is not None and orders.until is not None:
+            scheduling = orders.scheduling_at(running().wall_clock())
+            await cluster.order(node.name, scheduling, metadata=orders.metadata)
 
 
 # --- blows ------------------------------------------------------------------------------------------------------
@@ -100,6 +122,47 @@ def _cut_off_machines(cluster: Cluster, chance: random.Random) -> None:
     names = [node.name for node in chance.sample(nodes, min(count, len(nodes)))]
     cluster.cut_off(*names)
     _later(chance, 60, lambda: cluster.reconnect(*names))
+
+
+async def _upgrade(cluster: Cluster, server: Server, seconds: float) -> None:
+    if server.is_up:
+        await cluster.stop_server(server.name)
+        await asyncio.sleep(seconds)
+        _restart(cluster, server)
+
+
+def _stop_server(cluster: Cluster, chance: random.Random) -> Lasting:
+    """As for an upgrade."""
+    return _upgrade(cluster, chance.choice(cluster.servers), chance.uniform(0.5, 15))
+
+
+def _reboot_cut_off(cluster: Cluster, chance: random.Random) -> None:
+    """A machine that comes up with no server in reach."""
+    node = chance.choice(_nodes(cluster))
+    if node.machine.is_on and not node.machine.disk.is_full:
+        cluster.cut_off(node.name)
+        cluster.kill_machine(node.name)
+        cluster.boot_machine(node.name)
+        _later(chance, 60, lambda: cluster.reconnect(node.name))
+
+
+def _start_clone(cluster: Cluster, chance: random.Random) -> None:
+    """Of a machine that is there: the copy is refused, until the machine goes away and the copy is taken for it.
+
+    Units with `WhenCutOff=stop` are not part of such storms (`docs/limits.md`).
+    """
+    node = chance.choice(_nodes(cluster))
+    if node.name not in cluster.clones and node.machine.is_on:
+        cluster.clone(node.name)
+        _later(chance, 60, lambda: cluster.end_clone(node.name))
+
+
+def _remove_machine(cluster: Cluster, chance: random.Random) -> Lasting | None:
+    node = chance.choice(_nodes(cluster))
+    if node.is_removed:
+        return None
+    _later(chance, 60, lambda: _rejoin(cluster, node))
+    return cluster.remove_machine(node.name)
 
 
 def _pause_server(cluster: Cluster, chance: random.Random) -> None:
@@ -168,6 +231,22 @@ def _compact(cluster: Cluster, chance: random.Random) -> None:
     cluster.begin(cluster.compact(revision))
 
 
+def _restore_backup(cluster: Cluster, chance: random.Random) -> Lasting:
+    """Of some seconds ago: what people asked for since is undone."""
+    return _back_up_and_restore(cluster, chance.uniform(0, 40))
+
+
+async def _back_up_and_restore(cluster: Cluster, after: float) -> None:
+    backup = await cluster.backup()
+    await asyncio.sleep(after)
+    await cluster.restore(backup)
+
+
+def _set_a_clock_wrong(cluster: Cluster, chance: random.Random) -> None:
+    names = [*cluster.nodes, *(server.name for server in cluster.servers)]
+    cluster.set_clock_wrong(chance.choice(names), chance.choice((-3600, 3600)))
+
+
 def _jump_clock(cluster: Cluster, chance: random.Random) -> None:
     cluster.jump_clock(chance.choice((-86400, -300, -5, 5, 300, 86400)))
 
@@ -197,10 +276,14 @@ def _busy_runtime(cluster: Cluster, chance: random.Random) -> None:
     _later(chance, 15, answer)
 
 
-BLOWS: tuple[Callable[[Cluster, random.Random], None], ...] = (
+BLOWS: tuple[Callable[[Cluster, random.Random], Lasting | None], ...] = (
     _kill_agent_at_a_step,
     _kill_server_at_a_step,
+    _stop_server,
     _cut_power,
+    _reboot_cut_off,
+    _start_clone,
+    _remove_machine,
     _cut_off_machines,
     _pause_server,
     _pause_leader,
@@ -210,6 +293,8 @@ BLOWS: tuple[Callable[[Cluster, random.Random], None], ...] = (
     _make_store_unreliable,
     _make_links_unreliable,
     _compact,
+    _restore_backup,
+    _set_a_clock_wrong,
     _jump_clock,
     _fill_disk,
     _busy_runtime,
@@ -234,6 +319,11 @@ def _restart(cluster: Cluster, server: Server) -> None:
         cluster.start_server(server.name)
 
 
+def _rejoin(cluster: Cluster, node: Node) -> None:
+    if node.is_removed:
+        cluster.rejoin(node.name)
+
+
 def _power_on(cluster: Cluster, node: Node) -> None:
     if not node.machine.is_on:
         cluster.boot_machine(node.name)
@@ -244,9 +334,14 @@ def _power_on(cluster: Cluster, node: Node) -> None:
 
 @dataclass(slots=True)
 class Wishes:
-    """People who ask for one thing after another while everything burns."""
+    """People who ask for one thing after another while everything burns.
+
+    has_orders: whether they order machines and moves about, too. has_single: whether some units must not run twice.
+    """
 
     cluster: Cluster
+    has_orders: bool
+    has_single: bool = True
     _units: dict[str, Requirements] = field(default_factory=dict)
     _texts: int = 0
 
@@ -268,17 +363,33 @@ class Wishes:
             "gateway.service": Requirements(ports=(80,)),
             "ssd.service": Requirements(metadata=(Condition("disk", Operator.EQUAL, ("ssd",)),)),
             "everywhere.service": Requirements(is_global=True),
+            "hasty.service": Requirements(move_after=timedelta(seconds=12)),
+            "patient.service": Requirements(move_after=timedelta(seconds=50)),
             "bad.service": Requirements(),
             "hang.service": Requirements(),
             "crash.service": Requirements(),
             "broken.service": Requirements(),
             "slow.service": Requirements(),
         }
+        if self.has_single:
+            single = Requirements(when_cut_off=WhenCutOff.STOP)
+            self._units |= {
+                "db.service": single,
+                "db-patient.service": msgspec.structs.replace(
+                    single, move_after=timedelta(seconds=50)
+                ),
+                "db-slow.service": single,
+                "db-log.service": Requirements(machine_of=(UnitName("db.service"),)),
+            }
+            cluster.behave("db-slow*", Behaviour(stop_takes=timedelta(seconds=9)))
         for name, requirements in self._units.items():
             await self._ask(partial(self._submit, name, requirements))
 
     async def one_more(self) -> None:
         chance = running().stream(f"wish {running().steps}")
+        if self.has_orders and chance.random() < 0.3:
+            await self._order(chance)
+            return
         name = chance.choice(sorted(self._units))
         wish = chance.choice(("text", "restart", "loaded", "inactive", "launched", "destroy"))
         match wish:
@@ -290,6 +401,21 @@ class Wishes:
                 await self._ask(partial(self.cluster.destroy, name))
             case _:
                 await self._ask(partial(self.cluster.want, name, wish))
+
+    async def _order(self, chance: random.Random) -> None:
+        machine = chance.choice(_nodes(self.cluster)).name
+        match chance.choice(("move", "order", "order")):
+            case "move":
+                name = chance.choice(sorted(self._units))
+                await self._ask(partial(self.cluster.move, name, machine))
+            case _:
+                scheduling = chance.choice(tuple(Scheduling))
+                metadata = chance.choice(({}, {}, {"disk": "ssd"}, {"disk": "none"}))
+                lasting = chance.choice((None, None, chance.uniform(1, 40)))
+                order = partial(
+                    self.cluster.order, machine, scheduling, lasting=lasting, metadata=metadata
+                )
+                await self._ask(order)
 
     async def _submit(self, name: str, requirements: Requirements) -> None:
         self._texts += 1

@@ -7,6 +7,7 @@ placement from `fitting.py`, not from the scheduler: the same mistake would have
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
@@ -17,7 +18,6 @@ from argosy.model.assignment import AssignedUnit, Assignment
 from argosy.model.event import Event
 from argosy.model.ids import Digest, MachineId, UnitName
 from argosy.model.link import Delivery
-from argosy.model.machine import Machine
 from argosy.model.observed import Observed, UnitStatus
 from argosy.model.unit import DesiredState, Requirements, Unit
 from argosy.settings import PresenceSettings
@@ -25,14 +25,13 @@ from argosy.store import base, codec, keys
 from argosy.testing.fitting import fits
 from argosy.testing.loop import Process, running
 from argosy.testing.machine import Run, SimMachine
+from argosy.testing.machine_book import VIEW_LAG, MachineBook
 from argosy.testing.store import Ledger
 
 FOLLOWS_WITHIN = 10.0
 """Seconds for which an agent may still finish what an assignment asked that was replaced meanwhile."""
 TEXTS_WITHIN = 90.0
 """The same for installing, which waits for texts from servers: nothing runs by it, and the next turn takes it away."""
-VIEW_LAG = 30.0
-"""Seconds by which an engine's view may lag behind what people want, when the store is slow."""
 ROUNDING = 0.5
 """Seconds by which a server's view of a moment may differ from the store's."""
 PEOPLE = "people"
@@ -65,14 +64,13 @@ class Checker:
     """Folds what happens and raises nothing: the first violation stands in `broken`."""
 
     def __init__(self, ledger: Ledger, presence: PresenceSettings | None = None) -> None:
+        self._presence = presence or PresenceSettings()
         self.units: dict[UnitName, Unit] = {}
-        self.machines: dict[MachineId, Machine] = {}
-        self.present: set[MachineId] = set()
+        self.machines = MachineBook(self._presence)
         self.assignments: dict[MachineId, Assignment] = {}
         self.pending: set[UnitName] = set()
-        self.lost: dict[MachineId, float] = {}
-        """Machines that were given up, and since when."""
-        self.is_braked = False
+        self.moves_asked: set[UnitName] = set()
+        """Units that somebody asked to move, not answered yet."""
         self.observed: dict[MachineId, dict[UnitName, UnitStatus]] = {}
         self.revision = 0
         self.moves: list[tuple[float, UnitName, MachineId]] = []
@@ -80,13 +78,9 @@ class Checker:
         self.broken: InvariantBroken | None = None
         self._recent: deque[str] = deque(maxlen=8)
         self._ledger = ledger
-        self._presence = presence or PresenceSettings()
         self._leader = b""
-        self._trusted_since = 0.0
-        """Since when no leader changed and the store was there: before patience is over, nobody is lost."""
-        self._absent_since: dict[MachineId, float] = {}
-        self._returned: dict[MachineId, tuple[float, float]] = {}
-        """When a machine came back, and since when it had been away."""
+        self._asked_to_move: dict[UnitName, float] = {}
+        """When somebody asked last, or was answered."""
         self._changed_at: dict[UnitName, float] = {}
         self._requirements: dict[tuple[UnitName, Digest], Requirements] = {}
         self._told: dict[SimMachine, _Told] = {}
@@ -106,20 +100,16 @@ class Checker:
         """Another store takes the place of the one before; what machines do goes on. Whoever is silent gets time."""
         for picture in (
             self.units,
-            self.machines,
             self.assignments,
             self.observed,
-            self.lost,
-            self._absent_since,
-            self._returned,
             self._changed_at,
         ):
             picture.clear()
-        self.present.clear()
+        # Whoever is silent gets time.
+        self.machines = MachineBook(self._presence, trusted_since=running().time())
         self.pending.clear()
-        self.is_braked = False
+        self.moves_asked.clear()
         self._leader = b""
-        self._trusted_since = running().time()
 
     # --- the store ----------------------------------------------------------------------------------------------
 
@@ -128,32 +118,29 @@ class Checker:
         self.revision = batch.revision
         write = self._ledger.writes.get(batch.revision)
         changed: dict[MachineId, Assignment | None] = {}
+        given_up: list[MachineId] = []
+        levelled: set[UnitName] = set()
         for event in batch.events:
             key, value = event.kv.key, event.kv.value
             is_put = event.kind is base.EventKind.PUT
             name = keys.last_part(key)
+            self.machines.fold(event)
             if key == keys.LEADER:
                 self._leader = value
-                self._trusted_since = running().time()
+                self.machines.trusted_since = running().time()
             elif key.startswith(keys.UNITS):
                 self._fold_unit(UnitName(name), codec.decode(value, Unit) if is_put else None)
-            elif key.startswith(keys.MACHINES):
-                if is_put:
-                    self.machines[MachineId(name)] = codec.decode(value, Machine)
-                else:
-                    self.machines.pop(MachineId(name), None)
-            elif key.startswith(keys.PRESENCE):
-                self._fold_presence(MachineId(name), is_there=is_put)
-            elif key.startswith(keys.LOST):
-                self.lost.pop(MachineId(name), None)
-                if is_put:
-                    self.lost[MachineId(name)] = running().time()
-            elif key == keys.BRAKE:
-                self.is_braked = is_put
+            elif key.startswith(keys.LOST) and is_put:
+                given_up.append(MachineId(name))
+            elif key.startswith(keys.MOVES):
+                self._fold_move(UnitName(name), is_asked=is_put)
             elif key.startswith(keys.PENDING):
-                (self.pending.add if is_put else self.pending.discard)(UnitName(name))
+                self._fold_pending(UnitName(name), is_waiting=is_put)
             elif key.startswith(keys.EVENTS) and is_put:
-                running().trace.note(_in_words(codec.decode(value, Event)))
+                told = codec.decode(value, Event)
+                running().trace.note(_in_words(told))
+                if told.kind == "unit.unplaced" and told.message.startswith("evens out"):
+                    levelled.add(UnitName(told.unit))
             elif key.startswith(keys.OBSERVED):
                 self._fold_observed(key, codec.decode(value, Observed) if is_put else None)
             elif key.startswith(keys.ASSIGNMENTS):
@@ -166,8 +153,10 @@ class Checker:
         writer = write.process.name if write else "the store"
         self._recent.append(f"{running().time():.3f} {writer}: {', '.join(keys_changed)}")
         self._check_writer(write.process if write else None, keys_changed)
+        if given_up:
+            self._check_brake(given_up)
         if changed:
-            self._fold_assignments(changed)
+            self._fold_assignments(changed, levelled, is_decided=write is not None)
         for text in self._ledger.resent:
             self._break("S11", text)
 
@@ -182,16 +171,18 @@ class Checker:
             is_grown = unit.generation >= before.generation
             self._expect(is_grown, "S5", f"the generation of {name} went down")
 
-    def _fold_presence(self, machine: MachineId, *, is_there: bool) -> None:
-        now = running().time()
-        if is_there:
-            self.present.add(machine)
-            self._returned[machine] = now, self._absent_since.pop(machine, now)
-            return
-        self.present.discard(machine)
-        # A slow engine may never have seen that it was back for a moment.
-        returned, absent_since = self._returned.get(machine, (now - VIEW_LAG, now))
-        self._absent_since[machine] = absent_since if now - returned < VIEW_LAG else now
+    def _fold_pending(self, name: UnitName, *, is_waiting: bool) -> None:
+        if is_waiting:
+            self.pending.add(name)
+        else:
+            self.pending.discard(name)
+
+    def _fold_move(self, name: UnitName, *, is_asked: bool) -> None:
+        self._asked_to_move[name] = running().time()
+        if is_asked:
+            self.moves_asked.add(name)
+        else:
+            self.moves_asked.discard(name)
 
     def _fold_observed(self, key: str, record: Observed | None) -> None:
         machine, name = (part for part in key.removeprefix(keys.OBSERVED).split("/"))
@@ -216,23 +207,42 @@ class Checker:
             is_leader = leader == process.name
             self._expect(is_leader, "S3", f"{process.name} wrote {decided} while {leader} leads")
 
-    def _fold_assignments(self, changed: Mapping[MachineId, Assignment | None]) -> None:
+    def _fold_assignments(
+        self,
+        changed: Mapping[MachineId, Assignment | None],
+        levelled: Collection[UnitName],
+        *,
+        is_decided: bool,
+    ) -> None:
+        """is_decided: whether an engine wrote it; else a backup is being restored, one part after the other."""
         placed: list[tuple[MachineId, AssignedUnit]] = []
+        left: list[tuple[MachineId, UnitName]] = []
         for machine, assignment in changed.items():
             before = self.assignments.pop(machine, None)
             if assignment is None:
                 continue
             self.assignments[machine] = assignment
-            had = {unit.name: unit.digest for unit in before.units} if before else {}
-            kept = [unit for unit in assignment.units if not unit.is_leaving]
-            placed += [(machine, unit) for unit in kept if had.get(unit.name) != unit.digest]
-            self._check_patience(machine, had.keys())
+            had = {one.name: one.digest for one in before.units} if before else {}
+            kept = {one.name: one for one in assignment.units if not one.is_leaving}
+            placed += [(machine, one) for one in kept.values() if had.get(one.name) != one.digest]
+            stayed = [one.name for one in before.units if not one.is_leaving] if before else []
+            left += [(machine, name) for name in stayed if name not in kept]
             now = running().time()
             self.moves += [(now, u.name, machine) for u in assignment.units if u.name not in had]
+            new = sorted(kept.keys() - had.keys())
+            if new and is_decided and self.machines.was_closed(machine):
+                self._break("S2", f"{new} on {self._short(machine)}, which is closed")
         self._check_once()
+        if not is_decided:
+            return
         for machine, unit in placed:
             problem = self._misfit(machine, unit)
             self._expect(not problem, "S2", f"{unit.name} on {self._short(machine)}: {problem}")
+        for machine, name in left:
+            if not self._had_to_leave(machine, name):
+                self._check_departure(machine, name, is_levelled=name in levelled)
+        evened = [name for _, name in left if name in levelled]
+        self._expect(len(evened) <= 1, "L4", f"{evened} were moved at once to even out machines")
 
     def _check_once(self) -> None:
         where: dict[UnitName, MachineId] = {}
@@ -244,45 +254,80 @@ class Checker:
                 places = f"{self._short(other)} and {self._short(machine)}"
                 self._expect(other == machine, "S1", f"{unit.name} is assigned to {places}")
 
-    def _check_patience(self, machine: MachineId, had: Collection[UnitName]) -> None:
-        """Nothing leaves a silent machine for its silence alone before that has lasted, and been watched, long enough."""
-        since = self._absent_since.get(machine)
-        if since is None or machine not in self.machines:
-            return
+    # --- why units leave ----------------------------------------------------------------------------------------
+
+    def _had_to_leave(self, machine: MachineId, name: UnitName) -> bool:
+        """Whether somebody wanted the unit to leave, or it was not allowed to stay."""
+        unit, now = self.units.get(name), running().time()
+        if unit is None or unit.desired is DesiredState.INACTIVE:
+            return True
+        asked_at = self._asked_to_move.get(name, -VIEW_LAG)
+        if name in self.moves_asked or now - max(asked_at, self._changed_at[name]) < VIEW_LAG:
+            return True
+        if self.machines.was_drained(machine):
+            return True
         kept = {
             one.name: self.requirements(one)
             for one in self.assignments[machine].units
             if not one.is_leaving
         }
+        if any(_replaces(needs, name) for needs in kept.values()):
+            return True
+        return any(
+            version.machine is None or fits(name, unit.requirements, version.machine, kept)
+            for version in self.machines.recent(machine)
+        )
+
+    def _check_departure(self, machine: MachineId, name: UnitName, *, is_levelled: bool) -> None:
+        """A unit that might have stayed left its machine: for its silence alone, after that has lasted, and been watched,
+        long enough; or to even out, while all is well.
+        """
+        since = self.machines.absent_since(machine)
+        where = f"{name} left {self._short(machine)}"
+        if is_levelled:
+            away = self.machines.absent(self._hosting())
+            self._expect(not away, "L4", f"{where} to even out while {sorted(away)} are away")
+            return
+        if since is None:
+            self._break("L4", f"{where} and nobody wanted it to")
+            return
         settings, now = self._presence, running().time()
         silence = now - since + settings.suspect_after.total_seconds()
-        watched = now - self._trusted_since
-        for name in had:
-            unit = self.units.get(name)
-            if name in kept or unit is None or unit.desired is DesiredState.INACTIVE:
-                continue
-            if now - self._changed_at[name] < VIEW_LAG:
-                continue
-            if not fits(name, unit.requirements, self.machines[machine], kept):
-                text = f"{name} left {self._short(machine)} after {silence:.1f} s of silence"
-                asked = unit.requirements.move_after or settings.lost_after
-                needed = max(asked, settings.suspect_after).total_seconds()
-                is_lost = silence >= needed - ROUNDING
-                self._expect(is_lost, "P2", text)
-                text = f"{name} left {self._short(machine)} {watched:.1f} s after trouble with the store"
-                # The engine before it may have believed it already.
-                patience = settings.patience.total_seconds() - ROUNDING
-                is_known = self.lost.get(machine, now) < self._trusted_since
-                is_patient = watched >= patience or is_known
-                self._expect(is_patient, "P2", text)
+        watched = now - self.machines.trusted_since
+        asked = self.units[name].requirements.move_after or settings.lost_after
+        needed = max(asked, settings.suspect_after).total_seconds()
+        is_lost = silence >= needed - ROUNDING
+        self._expect(is_lost, "P2", f"{where} after {silence:.1f} s of silence")
+        # The engine before it may have believed it already.
+        patience = settings.patience.total_seconds() - ROUNDING
+        is_known = self.machines.lost.get(machine, now) < self.machines.trusted_since
+        is_patient = watched >= patience or is_known
+        self._expect(is_patient, "P2", f"{where} {watched:.1f} s after trouble with the store")
 
-    def store_is_back(self, *, after: float) -> None:
-        """An outage of so many seconds is over: whoever was silent because of it gets time to speak.
+    def _check_brake(self, given_up: Collection[MachineId]) -> None:
+        """These machines were given up now. More than a third of those that have something to lose never are."""
+        hosting = self._hosting() - (self.machines.lost.keys() - set(given_up))
+        vanished = self.machines.absent(hosting) | (hosting & set(given_up))
+        settings = self._presence
+        is_mass = (
+            len(vanished) >= settings.brake_minimum
+            and len(vanished) > len(hosting) * settings.brake_share
+            and not vanished.isdisjoint(given_up)
+        )
+        names = ", ".join(self._short(machine) for machine in sorted(vanished))
+        self._expect(not is_mass, "L5", f"{names} vanished together, of {len(hosting)}")
 
-        One that ended within the heartbeat window made nobody look silent.
-        """
-        if after > self._presence.suspect_after.total_seconds():
-            self._trusted_since = running().time()
+    def _hosting(self) -> set[MachineId]:
+        """Machines that have a unit which could run elsewhere."""
+        return {
+            machine
+            for machine, assignment in self.assignments.items()
+            if machine in self.machines.known
+            and any(
+                one.name in self.units and not self.requirements(one).is_global
+                for one in assignment.units
+            )
+        }
 
     def _misfit(self, machine: MachineId, unit: AssignedUnit) -> str:
         others = [
@@ -290,15 +335,14 @@ class Checker:
             for other in self.assignments[machine].units
             if other.name != unit.name and not other.is_leaving
         ]
-        record = self.machines.get(machine)
-        if record is None:
-            return "the machine never registered"
-        return fits(
-            unit.name,
-            self.requirements(unit),
-            record,
-            {other.name: self.requirements(other) for other in others},
-        )
+        beside = {other.name: self.requirements(other) for other in others}
+        problem = "the machine never registered"
+        for version in reversed(self.machines.recent(machine)):
+            if version.machine is not None:
+                problem = fits(unit.name, self.requirements(unit), version.machine, beside)
+                if not problem:
+                    break
+        return problem
 
     def requirements(self, unit: AssignedUnit) -> Requirements:
         """Of exactly the text that is assigned, whatever was submitted since."""
@@ -372,7 +416,7 @@ class Checker:
         self._break("alive", f"{name} died of {problem!r}")
 
     def _short(self, machine: MachineId) -> str:
-        record = self.machines.get(machine)
+        record = self.machines.known.get(machine)
         return record.hostname if record is not None and record.hostname else machine[:8]
 
 
@@ -426,6 +470,10 @@ def _is_asked_for(
                 if desired is not DesiredState.INACTIVE:
                     return True
     return False
+
+
+def _replaces(needs: Requirements, name: UnitName) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in needs.replaces)
 
 
 def _generations(delivery: Delivery, name: UnitName) -> list[int]:

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from argosy.model.assignment import AssignedUnit
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.observed import ActiveState, UnitStatus
+from argosy.model.orders import Scheduling
 from argosy.model.unit import DesiredState, Requirements, Unit
 from argosy.testing.fitting import fits
 from argosy.testing.invariants import Checker
+from argosy.testing.loop import running
 from argosy.testing.machine import SimMachine
+
+ENDS_SOON = timedelta(minutes=10)
+"""An order that ends within this time would change what is wanted while somebody looks whether it is so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +35,7 @@ class Sight:
 def unsettled(checker: Checker, sights: Sequence[Sight]) -> list[str]:
     """Every difference between what is wanted and what is; empty when all is well."""
     seen = {sight.machine.record.id: sight.machine for sight in sights if sight.is_seen}
-    problems = [*_presence(checker, seen)]
+    problems = [*_presence(checker, seen), *_orders(checker)]
     for unit in checker.units.values():
         problems += _placement(checker, unit, seen)
     for machine_id, assignment in checker.assignments.items():
@@ -48,10 +54,21 @@ def unsettled(checker: Checker, sights: Sequence[Sight]) -> list[str]:
 
 
 def _presence(checker: Checker, seen: Mapping[MachineId, SimMachine]) -> Iterator[str]:
-    for machine_id in seen.keys() - checker.present:
+    for machine_id in seen.keys() - checker.machines.present:
         yield f"{machine_id} is there and not registered"
-    for machine_id in sorted(checker.present - seen.keys()):
+    for machine_id in sorted(checker.machines.present - seen.keys()):
         yield f"{machine_id} is gone and still counts as present"
+
+
+def _orders(checker: Checker) -> Iterator[str]:
+    now = running().wall_clock()
+    for machine_id, orders in checker.machines.orders.items():
+        if orders.until is not None and now < orders.until < now + ENDS_SOON:
+            yield f"the order for {machine_id} ends soon"
+    for machine_id in sorted(checker.machines.lost.keys() - checker.machines.known.keys()):
+        yield f"{machine_id} was removed and still counts as lost"
+    for name in sorted(checker.moves_asked):
+        yield f"nobody has answered the order to move {name}"
 
 
 def _placement(checker: Checker, unit: Unit, seen: Mapping[MachineId, SimMachine]) -> Iterator[str]:
@@ -75,11 +92,27 @@ def _placement(checker: Checker, unit: Unit, seen: Mapping[MachineId, SimMachine
             yield f"{unit.name} on {machine} is assigned as it was before its last change"
         if machine not in seen and not unit.requirements.is_global and _homes(checker, unit, seen):
             yield f"{unit.name} is assigned to {machine}, which is gone, and could run elsewhere"
+        if checker.machines.scheduling(machine) is Scheduling.DRAINED and machine in seen:
+            yield from _drained(checker, unit, machine, seen)
     if unit.requirements.is_global:
         for machine in _homes(checker, unit, seen):
             yield f"{unit.name} is global and not on {machine}"
     elif unit.name in checker.pending and any(machine in seen for machine in assigned):
         yield f"{unit.name} is placed and has an explanation of why it waits"
+
+
+def _drained(
+    checker: Checker, unit: Unit, machine: MachineId, seen: Mapping[MachineId, SimMachine]
+) -> Iterator[str]:
+    others = _others(checker, machine)
+    if unit.requirements.is_global:
+        if all(needs.is_global for needs in others.values()):
+            yield f"{unit.name} is the last on {machine}, which is drained"
+        return
+    # One that others follow goes only where all of them can; that is not worked out here.
+    is_followed = any(unit.name in needs.machine_of for needs in others.values())
+    if not is_followed and _homes(checker, unit, seen):
+        yield f"{unit.name} is on {machine}, which is drained, and could run elsewhere"
 
 
 def _waiting(checker: Checker, unit: Unit, seen: Mapping[MachineId, SimMachine]) -> Iterator[str]:
@@ -95,9 +128,10 @@ def _homes(checker: Checker, unit: Unit, seen: Mapping[MachineId, SimMachine]) -
     homes: list[MachineId] = []
     for machine_id in sorted(seen):
         others = _others(checker, machine_id)
-        record = checker.machines.get(machine_id)
+        record = checker.machines.known.get(machine_id)
         is_there = unit.name in others
-        if record is None or is_there:
+        is_closed = checker.machines.scheduling(machine_id) is not Scheduling.OPEN
+        if record is None or is_there or is_closed:
             continue
         if not fits(unit.name, unit.requirements, record, others):
             homes.append(machine_id)
