@@ -82,7 +82,10 @@ class Agent:
             registered=self._on_registered,
             answered=self._on_answered,
         )
-        self._delivery, self._started = disk.load()
+        held, self._started = disk.load()
+        # The disk may be the copy of another machine's.
+        is_own = held is not None and held.assignment.machine == machine.id
+        self._delivery = held if is_own else None
         self._assigned: dict[UnitName, AssignedUnit] = {}
         """The units of the assignment, by name."""
         self._touched: set[UnitName] = set()

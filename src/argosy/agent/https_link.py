@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -75,8 +76,9 @@ class HttpsLink:
         """Tries each server once."""
         # One that gives no answer may have been taken all the same: nothing before it counts any more.
         self._session = NO_SESSION
+        asked = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         body = msgspec.json.encode(
-            {"machine": machine, "holder": self._holder, "protocol": PROTOCOL}
+            {"machine": machine, "holder": self._holder, "asked": asked, "protocol": PROTOCOL}
         )
         for attempt in range(1, len(self._servers.all) + 1):
             url = self._servers.current

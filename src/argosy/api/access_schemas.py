@@ -118,6 +118,8 @@ class RegisterRequest(msgspec.Struct, frozen=True):
     machine: Machine
     holder: Holder
     """Tells this machine from another with its id: made of the boot's id."""
+    asked: Annotated[int, Meta(ge=0)] = 0
+    """When it asked, in nanoseconds since that boot: of two registrations the later one counts."""
     protocol: int = 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 
@@ -36,6 +37,7 @@ from argosy.api.routes import (
     joining,
     logs,
     machines,
+    metrics,
     questions,
     states,
     tokens,
@@ -68,6 +70,7 @@ ROUTES: tuple[Route, ...] = (
     *agents.ROUTES,
     *questions.ROUTES,
     *backup.ROUTES,
+    *metrics.ROUTES,
 )
 
 
@@ -101,6 +104,14 @@ def build_app(api: Api) -> ASGIApp:
 def _endpoint(api: Api, routes: Mapping[str, Route]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         route = routes[request.method]
+        began = time.monotonic()
+        answer = await answered(route, request)
+        if counted := api.services.metrics:
+            seconds = time.monotonic() - began
+            counted.request(route.method, route.path, answer.status_code, seconds)
+        return answer
+
+    async def answered(route: Route, request: Request) -> Response:
         try:
             principal = await admit(api, route, request)
             answer = await route.serve(api.on_behalf_of(principal), request)

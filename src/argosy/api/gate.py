@@ -55,14 +55,15 @@ class MachineGate:
         self._named: frozenset[Digest] = frozenset()
         """Texts that the machine's assignment names, as it was seen last."""
 
-    async def register(self, machine: Machine) -> Registered:
+    async def register(self, machine: Machine, *, asked: int = 0) -> Registered:
         """Record the machine and that it is there, in one transaction.
 
+        asked: when the machine asked for it (`Presence.asked`).
         Raises Conflict when another live machine has its id, Invalid for a machine that is not this gate's.
         """
         if machine.id != self._machine_id:
             raise Invalid(f"this is the gate of machine {self._machine_id}, not of {machine.id}")
-        registered = await self._sessions.register(machine, self._holder)
+        registered = await self._sessions.register(machine, self._holder, asked=asked)
         self._session = registered.session
         return registered
 

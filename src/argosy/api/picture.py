@@ -21,6 +21,7 @@ from argosy.model.lost import Brake, LostMachine
 from argosy.model.machine import Machine
 from argosy.model.observed import ActiveState, Observed, UnitStatus
 from argosy.model.orders import MachineOrders, Scheduling
+from argosy.model.presence import Presence
 from argosy.model.server import ServerRecord
 from argosy.model.snapshot import Snapshot
 from argosy.model.token import Token
@@ -77,7 +78,7 @@ class Picture:
         self.unit_revisions: dict[UnitName, int] = {}
         """mod_revision of each unit's record."""
         self.machines: dict[MachineId, Machine] = {}
-        self.holders: dict[MachineId, bytes] = {}
+        self.holders: dict[MachineId, str] = {}
         """Of the machines that are there: what tells each, in this boot, from another with its id."""
         self.presence_since: dict[MachineId, datetime] = {}
         """When this server saw a machine come or go."""
@@ -190,7 +191,7 @@ class Picture:
     def is_another(self, machine: MachineId, holder: str) -> bool:
         """Whether who says to be the machine, under that holder, is not the one that is there; without one nobody is."""
         there = self.holders.get(machine)
-        return bool(holder) and there is not None and there != holder.encode()
+        return bool(holder) and there is not None and there != holder
 
     def now(self) -> datetime:
         """For what is over at a time."""
@@ -289,7 +290,8 @@ class Picture:
             changed.machines.add(machine)
         _keep(self.assignments, machine, after if assignment else None)
 
-    def _fold_presence(self, machine: MachineId, holder: bytes | None, changed: Changed) -> None:
+    def _fold_presence(self, machine: MachineId, value: bytes | None, changed: Changed) -> None:
+        holder = None if value is None else Presence.decode(value).holder
         before = self.holders.get(machine)
         if holder == before:
             return

@@ -14,10 +14,13 @@ from typing import Any
 
 import h11
 import msgspec
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from argosy.api import problems
 from argosy.api.access import STRANGER, Peer, peer_of
+from argosy.api.heartbeats import ANSWER, Heartbeats
 from argosy.errors import ArgosyError, StoreUnavailable
 
 REQUEST_SECONDS = 20.0
@@ -38,17 +41,19 @@ class BoundedProtocol(H11Protocol):
     max_connections: int | None = None
     """None: as many as open files allow."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, config: Config, state: ServerState, heartbeats: Heartbeats) -> None:
+        super().__init__(config, state, {})
+        self._heartbeats = heartbeats
+        self._peer = STRANGER
         self._request_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        peer = peer_of(transport)
-        self.app = _with_peer(self.app, peer)
+        self._peer = peer_of(transport)
+        self.app = _with_peer(self.app, self._peer)
         most = self.max_connections or connections_possible()
-        if peer == STRANGER:
+        if self._peer == STRANGER:
             # The rest is for machines: who knows nobody must not be able to keep them out.
             most = int(most * STRANGERS_SHARE)
         if len(self.connections) > most:
@@ -63,12 +68,19 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_between_requests() and self._heartbeats.may_acknowledge(self._peer, data):
+            self.transport.write(ANSWER)
+            self._cease_to_expect_request()
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+            return
         self._expect_request()
         super().data_received(data)
         # IDLE with bytes at hand is half a head, SEND_BODY half a body; in all other states the request is here.
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY) and self._request_timer:
-            self._request_timer.cancel()
-            self._request_timer = None
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._cease_to_expect_request()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -89,9 +101,23 @@ class BoundedProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(problems.Refused(400, msg))
 
+    def _is_between_requests(self) -> bool:
+        """Whether nothing of a request is here, and nothing of an answer is to come."""
+        return (
+            self.conn.their_state is h11.IDLE
+            and self.conn.our_state is h11.IDLE
+            and not self.conn.trailing_data[0]
+            and not self.transport.is_closing()
+        )
+
     def _expect_request(self) -> None:
         if self._request_timer is None:
             self._request_timer = self.loop.call_later(self.request_seconds, self._refuse_slow)
+
+    def _cease_to_expect_request(self) -> None:
+        if self._request_timer is not None:
+            self._request_timer.cancel()
+            self._request_timer = None
 
     def _refuse_slow(self) -> None:
         if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:

@@ -52,6 +52,11 @@ class Questions:
     def is_connected(self, machine: MachineId) -> bool:
         return machine in self._connected
 
+    @property
+    def connected(self) -> int:
+        """How many machines are."""
+        return len(self._connected)
+
     def line(self, machine: MachineId) -> Line:
         """The machine's end. Whoever opens it knows that it is this machine."""
         return Line(self, machine)

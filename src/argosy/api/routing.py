@@ -35,6 +35,7 @@ class Route:
     """One method on one path.
 
     access: whom it is for; of a GET viewers, of all else deployers, if not said.
+    media_type: of an answer that is bytes.
     is_bulk: whether it carries what somebody asked of a machine, which counts apart from what agents ask on their own.
     errors: status codes beyond those that any request can meet, for the document.
     """
@@ -47,6 +48,7 @@ class Route:
     max_body_bytes: int = MAX_BODY_BYTES
     access: Access | None = None
     is_bulk: bool = False
+    media_type: str = "application/octet-stream"
     hints: Mapping[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,7 +105,7 @@ class Route:
         if answer is None:
             return Response(status_code=self.status)
         if isinstance(answer, bytes):
-            return Response(answer, media_type="application/octet-stream")
+            return Response(answer, media_type=self.media_type)
         return Response(
             msgspec.json.encode(answer), status_code=self.status, media_type="application/json"
         )

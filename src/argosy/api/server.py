@@ -24,6 +24,7 @@ from argosy.api import protocol, sockets
 from argosy.api.agents import Agents
 from argosy.api.app import build_app
 from argosy.api.feed import Feed
+from argosy.api.heartbeats import Heartbeats
 from argosy.api.journal import Journal
 from argosy.api.picture import Picture
 from argosy.api.services import Api, Services
@@ -117,14 +118,17 @@ class Server:
             lifespan="off",
             interface="asgi3",
             log_config=None,
+            access_log=False,
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             h11_max_incomplete_event_size=protocol.MAX_HEAD_BYTES,
         )
         config.load()
 
+        heartbeats = Heartbeats(self._api)
+
         def connect() -> protocol.BoundedProtocol:
-            return protocol.BoundedProtocol(config, state, {})
+            return protocol.BoundedProtocol(config, state, heartbeats)
 
         loop = asyncio.get_running_loop()
         feed = asyncio.create_task(self._api.feed.run(), name="follow the store for the API")

@@ -17,6 +17,7 @@ from argosy.api.agents import Agents
 from argosy.api.buckets import Bucket
 from argosy.api.feed import Feed
 from argosy.api.journal import Journal
+from argosy.api.picture import Picture
 from argosy.api.questions import Questions
 from argosy.api.sessions import Sessions
 from argosy.errors import Unsupported
@@ -33,6 +34,18 @@ class EngineReport(Protocol):
     def is_leading(self) -> bool: ...
     @property
     def sentence(self) -> str: ...
+
+
+class Metrics(Protocol):
+    """Counts what happens here, and tells it to Prometheus."""
+
+    def request(self, method: str, route: str, code: int, seconds: float) -> None:
+        """A request was answered, or its answer has begun. route: with its parameters' names, `/v1/units/{name}`."""
+        ...
+
+    async def exposed(self, picture: Picture) -> bytes:
+        """All of it in Prometheus' text format."""
+        ...
 
 
 class Unhonoured(Protocol):
@@ -77,6 +90,8 @@ class Services:
     """Of the machines that speak to this server over the network; None where there are none."""
     authority: Authority | None = None
     """Signs the certificates of machines that join; None where none can."""
+    metrics: Metrics | None = None
+    """None where nothing is counted."""
     store_for_servers: Mapping[str, Any] | None = None
     """Where the cluster's store is, for a server that joins, without secrets; None where no other server can reach it."""
 

@@ -32,6 +32,7 @@ from argosy.model.event import Event
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.link import Registered
 from argosy.model.machine import Machine
+from argosy.model.presence import Presence
 from argosy.model.server import ServerRecord
 from argosy.settings import PresenceSettings
 from argosy.store import base, codec, keys
@@ -56,8 +57,8 @@ class Session:
     token: str
     """Names this registration."""
     machine: MachineId
-    holder: bytes
-    """Value of its presence key: tells the machine from another with its id."""
+    presence: bytes
+    """Value of its presence key."""
     revision: int
     """Of the presence key's last change: no other registration has happened while it stays the same."""
     lease: int
@@ -119,18 +120,20 @@ class Sessions:
 
     # --- for gates ----------------------------------------------------------------------------------------------
 
-    async def register(self, machine: Machine, holder: str) -> Registered:
+    async def register(self, machine: Machine, holder: str, *, asked: int = 0) -> Registered:
         """Record the machine and that it is there, in one transaction.
 
-        The same holder takes the machine over from whatever server had it. Raises Conflict when another live machine has
-        its id, StoreUnavailable while this server cannot vouch for it.
+        The same holder takes the machine over from whatever server had it.
+        asked: when the machine asked for it (`Presence.asked`). Raises Conflict when another live machine has its id, or
+        it has asked again since, StoreUnavailable while this server cannot vouch for it.
         """
         cluster = await self.cluster()
         servers = await self.servers()
         lease = await self._begun()
         heard_at = self._now()
+        presence = Presence(holder, asked)
         try:
-            revision = await self._write_registration(machine, holder.encode(), lease)
+            revision = await self._write_registration(machine, presence, lease)
         except base.LeaseNotFound as problem:
             self._lost(lease)
             raise StoreUnavailable(
@@ -139,7 +142,7 @@ class Sessions:
         session = self._sessions[machine.id] = Session(
             token=secrets.token_hex(8),
             machine=machine.id,
-            holder=holder.encode(),
+            presence=presence.encode(),
             revision=revision,
             lease=lease.id,
             heard_at=heard_at,
@@ -202,15 +205,19 @@ class Sessions:
         endpoints = [codec.decode(kv.value, ServerRecord).endpoints for kv in found.kvs]
         return tuple(dict.fromkeys(url for urls in endpoints for url in urls))
 
-    async def _write_registration(self, machine: Machine, holder: bytes, lease: base.Lease) -> int:
-        presence = await self.store.range(keys.presence(machine.id))
+    async def _write_registration(
+        self, machine: Machine, presence: Presence, lease: base.Lease
+    ) -> int:
+        found = await self.store.range(keys.presence(machine.id))
         known = await self.store.range(keys.machine(machine.id))
-        if presence.kvs and presence.kvs[0].value != holder:
-            raise another(machine.id)
+        if found.kvs:
+            there = Presence.decode(found.kvs[0].value)
+            if there.holder != presence.holder:
+                raise another(machine.id)
+            if there.asked > presence.asked:
+                raise Conflict(f"machine {machine.id} has registered anew since")
         guard = (
-            base.unchanged(presence.kvs[0])
-            if presence.kvs
-            else base.absent(keys.presence(machine.id))
+            base.unchanged(found.kvs[0]) if found.kvs else base.absent(keys.presence(machine.id))
         )
         now = self.clock()
         record = machine
@@ -218,10 +225,10 @@ class Sessions:
             first = codec.decode(known.kvs[0].value, Machine) if known.kvs else None
             registered_at = first.registered_at if first else now
             record = msgspec.structs.replace(machine, registered_at=registered_at)
-        ops: list[base.Op] = [base.Put(keys.presence(machine.id), holder, lease.id)]
+        ops: list[base.Op] = [base.Put(keys.presence(machine.id), presence.encode(), lease.id)]
         if not known.kvs or known.kvs[0].value != codec.encode(record):
             ops.append(base.Put(keys.machine(machine.id), codec.encode(record)))
-        if not presence.kvs:
+        if not found.kvs:
             ops.append(self.journal.put(_joined(machine, now)))
         result = await self.store.txn([guard], ops)
         if not result.succeeded:
@@ -330,7 +337,7 @@ class Sessions:
             for session, _ in some
         ]
         ops = [
-            base.Put(keys.presence(session.machine), session.holder, lease.id)
+            base.Put(keys.presence(session.machine), session.presence, lease.id)
             for session, _ in some
         ]
         try:

@@ -19,6 +19,7 @@ from argosy.daemon.server import ServerFiles, addresses_of, name_of, now
 from argosy.daemon.stores import open_store
 from argosy.errors import AlreadyExists, Conflict, Invalid
 from argosy.model.cluster import Cluster
+from argosy.model.ids import MachineId
 from argosy.pki import certificates, files
 from argosy.pki.authority import Authority
 from argosy.settings import MachineSettings, ServerSettings, StoreSettings
@@ -99,19 +100,20 @@ def join(settings: MachineSettings, client: Client, *, again: bool) -> str:
         raise Invalid("the server gave a certificate of another machine")
     if certificates.digest(ca) != certificates.digest(client.ca.encode()):
         raise Invalid("the server handed out another authority than the one that the token is for")
-    _set_aside(place, joined["cluster"])
+    _set_aside(place, machine, joined["cluster"])
     files.write_private(place.servers, msgspec.json.encode(joined["servers"]))
     files.write_public(place.ca, ca)
     files.write_private(place.certificate, certificate + key)
     return joined["cluster"]
 
 
-def _set_aside(place: AgentFiles, cluster: str) -> None:
-    """What the machine was to run by the word of another cluster counts no more."""
+def _set_aside(place: AgentFiles, machine: MachineId, cluster: str) -> None:
+    """What the machine was to run by the word of another cluster, or as a copy of another machine, counts no more."""
     if not place.certificate.exists():
         return
     before = certificates.machine_of(files.read_private(place.certificate))
-    if (before is None or before.cluster != cluster) and place.state.exists():
+    is_same = before is not None and (before.machine, before.cluster) == (machine, cluster)
+    if not is_same and place.state.exists():
         place.state.rename(place.directory / f"state.{now():%Y%m%dT%H%M%S}")
 
 

@@ -159,9 +159,10 @@ class _Planning:
         return told + self._clear(scope, told)
 
     def _clear(self, scope: Scope, told: Sequence[EngineAction]) -> list[EngineAction]:
+        """A machine that has no unit is told so: it may run some from before it was removed, copied or restored, and
+        that it hears nothing of those is no command to end them.
+        """
         snapshot = self._snapshot
-        if snapshot.epoch == 1:
-            return []
         among = snapshot.usable if scope.is_everything else snapshot.usable & scope.machines
         among -= {action.machine for action in told if isinstance(action, Place)}
         return [Clear(machine=m) for m in sorted(among - snapshot.assignments.keys())]

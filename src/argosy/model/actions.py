@@ -78,7 +78,9 @@ class Forget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clear:
-    """Give an empty assignment to a machine that has none: what it still runs is of the time before a restore."""
+    """Give an empty assignment to a machine that has none: it may still run units from before it was removed, copied, or
+    the cluster restored.
+    """
 
     machine: MachineId
 

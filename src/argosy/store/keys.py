@@ -5,7 +5,7 @@ leader                      holder's name   the leading engine, under its lease
 texts/DIGEST                exact bytes     people, through the API; immutable
 units/NAME                  Unit            people, through the API
 machines/ID                 Machine         that machine's agent, through a server
-presence/ID                 holder          the server that the machine speaks to, under that server's lease
+presence/ID                 Presence        the server that the machine speaks to, under that server's lease
 assignments/ID              Assignment      the leading engine
 pending/NAME                Explanation     the leading engine
 observed/ID/NAME            Observed        that machine's agent, through a server

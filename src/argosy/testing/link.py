@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from argosy.agent.link import ServerLink
+from argosy.api.gate import MachineGate
 from argosy.errors import ServerUnreachable, Unauthenticated
 from argosy.model.ids import Digest
 from argosy.model.link import Delivery, Registered, Report
@@ -53,7 +53,7 @@ class ServerEnd(Protocol):
     @property
     def is_up(self) -> bool: ...
 
-    def gate(self, machine: Machine, holder: str) -> ServerLink:
+    def gate(self, machine: Machine, holder: str) -> MachineGate:
         """The server's side of the agent of that machine in that boot."""
         ...
 
@@ -98,7 +98,8 @@ class FaultyLink:
     async def register(self, machine: Machine) -> Registered:
         # One that gives no answer may have been taken all the same: nothing before it counts any more.
         self._session = NO_SESSION
-        registered = await self._call(lambda gate: gate.register(machine), "register")
+        asked = round(asyncio.get_running_loop().time() * 1e9)
+        registered = await self._call(lambda gate: gate.register(machine, asked=asked), "register")
         self._session = registered.session
         return registered
 
@@ -147,7 +148,7 @@ class FaultyLink:
         self._told(delivery)
         return delivery
 
-    async def _call(self, call: Callable[[ServerLink], Awaitable[T]], name: str) -> T:
+    async def _call(self, call: Callable[[MachineGate], Awaitable[T]], name: str) -> T:
         await self._travel()
         server = self._server()
         lost = self._chance.random()
@@ -185,11 +186,11 @@ class FaultyLink:
         await asyncio.sleep(self._chance.uniform(*self._faults.latency))
 
 
-async def _serve(call: Callable[[ServerLink], Awaitable[T]], gate: ServerLink) -> T:
+async def _serve(call: Callable[[MachineGate], Awaitable[T]], gate: MachineGate) -> T:
     return await call(gate)
 
 
-async def _pump(gate: ServerLink, inbox: asyncio.Queue[Delivery | None]) -> None:
+async def _pump(gate: MachineGate, inbox: asyncio.Queue[Delivery | None]) -> None:
     with suppress(ServerUnreachable):
         async with gate.assignments() as deliveries:
             async for delivery in deliveries:

@@ -116,7 +116,7 @@ class Server:
         if self.lives == life:
             self.kill()
 
-    def gate(self, machine: Machine, holder: str) -> ServerLink:
+    def gate(self, machine: Machine, holder: str) -> MachineGate:
         if holder not in self._gates:
             self._gates[holder] = self._common.parts.gate(self.sessions, machine.id, holder=holder)
         return self._gates[holder]

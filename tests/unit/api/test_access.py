@@ -122,7 +122,7 @@ def test_a_copy_of_a_machine_is_told_from_it_while_it_is_there(picture: Picture)
     peer = Peer(certificate=CERTIFICATE)
     copy = identify(peer, None, picture, NOW, holder="copy")
     assert copy is not None  # nobody else is there
-    picture.holders[ME] = b"original"
+    picture.holders[ME] = "original"
     assert not is_still_known(copy, picture, NOW)
     with pytest.raises(Conflict, match="another live machine") as refused:
         identify(peer, None, picture, NOW, holder="copy")
@@ -135,7 +135,7 @@ def test_the_streams_of_a_copy_end_when_the_machine_itself_comes(picture: Pictur
     copy = identify(Peer(certificate=CERTIFICATE), None, picture, NOW, holder="copy")
     assert copy is not None
     with streams.opened(copy, picture, NOW) as ended:
-        picture.holders[ME] = b"original"
+        picture.holders[ME] = "original"
         streams.check(picture, NOW, [MachineId("2" * 32)])
         assert not ended.is_set()
         streams.check(picture, NOW, [ME])

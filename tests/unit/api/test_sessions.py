@@ -145,6 +145,20 @@ def test_a_server_that_stood_still_hears_what_waits_before_it_judges() -> None:
     play(story)
 
 
+def test_a_registration_that_was_given_up_does_not_take_the_machine_back() -> None:
+    async def story(world: World) -> None:
+        here, there = (MachineGate(world.server(name)[0], ME, holder="b") for name in ("s1", "s2"))
+        await there.register(Machine(id=ME), asked=2)
+        with pytest.raises(Conflict, match="anew since"):
+            await here.register(Machine(id=ME), asked=1)
+        # The machine speaks to the server that it chose last, and that one's word holds.
+        await heartbeats_when_possible(there, seconds=60)
+        assert await world.present() == [ME]
+        await here.register(Machine(id=ME), asked=3)
+
+    play(story)
+
+
 async def heartbeats_when_possible(gate: MachineGate, *, seconds: float) -> None:
     end = running().time() + seconds
     while running().time() < end:

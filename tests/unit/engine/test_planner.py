@@ -54,7 +54,7 @@ def test_a_unit_that_nobody_wants_active_is_taken_away() -> None:
 
 def test_absence_is_never_a_command() -> None:
     state = snapshot(
-        machine("m1"), machine("m2"), unit("a.service"), on={"m1": ["a.service"]}, absent="m1"
+        machine("m1"), machine("m2"), unit("a.service"), on={"m1": ["a.service"], "m2": []}, absent="m1"
     )
     assert planned(state) == []
 
@@ -77,7 +77,7 @@ def test_a_unit_that_no_other_machine_can_have_stays_on_its_lost_machine_with_an
         machine("m1", metadata={"disk": "ssd"}),
         machine("m2"),
         pinned,
-        on={"m1": ["a.service"]},
+        on={"m1": ["a.service"], "m2": []},
         absent="m1",
     )
     actions = planned(state, lost=("m1",))

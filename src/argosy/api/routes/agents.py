@@ -36,7 +36,7 @@ async def register_machine(api: Api, body: RegisterRequest) -> Registered:
             f"the agent speaks protocol {body.protocol}, this server {PROTOCOL}",
             hint="update argosy on the machine",
         )
-    return await agents.held_by(machine, body.holder).register(body.machine)
+    return await agents.held_by(machine, body.holder).register(body.machine, asked=body.asked)
 
 
 async def follow_assignment(api: Api) -> JsonLines:
