@@ -11,9 +11,7 @@ cluster that could have a thousand machines. Needs `etcd` on PATH and 10,000 ope
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import json
 import multiprocessing
 import os
 import platform
@@ -148,7 +146,8 @@ class HollowRuntime:
         follow: bool = False,
         after: str = "",
     ) -> AsyncGenerator[LogLine, None]:
-        for line in ():
+        none: tuple[LogLine, ...] = ()
+        for line in none:
             yield line
 
     def _turn(
@@ -204,9 +203,7 @@ class HollowMachine:
             ca=self._place.ca.read_bytes(), certificate=self._place.certificate
         )
         self._machine = host.machine_of(self._settings)
-        self.link = CountingLink(
-            self._servers, context, holder=host.holder_of(self._machine.id)
-        )
+        self.link = CountingLink(self._servers, context, holder=host.holder_of(self._machine.id))
 
     async def run(self, after_seconds: float) -> None:
         await asyncio.sleep(after_seconds)
@@ -233,9 +230,7 @@ def run_machines(numbers: range, directory: Path, url: str, token: str, pipe: Pi
     uvloop.run(_run_machines(numbers, directory, url, token, pipe))
 
 
-async def _run_machines(
-    numbers: range, directory: Path, url: str, token: str, pipe: Pipe
-) -> None:
+async def _run_machines(numbers: range, directory: Path, url: str, token: str, pipe: Pipe) -> None:
     client = Client(Endpoint.parse(url), token=token)
     machines = [HollowMachine(number, directory, client) for number in numbers]
     pipe.send("joined")
@@ -320,9 +315,7 @@ class HollowCluster:
 
     def join_server(self) -> None:
         text = self.admin("s1").create_token("server")["text"]
-        self._argosy(
-            "server", "join", self.url("s1"), *self._identity("s2"), ARGOSY_TOKEN=text
-        )
+        self._argosy("server", "join", self.url("s1"), *self._identity("s2"), ARGOSY_TOKEN=text)
         self._start_server("s2")
 
     def deliveries(self, *command: str) -> int:
@@ -460,7 +453,9 @@ class People:
                     self.running.setdefault(seen["name"], time.monotonic())
                 self._news.set()
 
-    async def until(self, names: Collection[str], seen: Mapping[str, float], seconds: float) -> float:
+    async def until(
+        self, names: Collection[str], seen: Mapping[str, float], seconds: float
+    ) -> float:
         """When the last of them was seen to be so."""
         async with asyncio.timeout(seconds):
             while not all(name in seen for name in names):
@@ -558,7 +553,9 @@ async def fail_over(cluster: HollowCluster) -> None:
         running = await people.until(["late.service"], people.running, 60)
         report("... and runs", running - began, "s")
         await asyncio.sleep(max(0.0, began + 15 - time.monotonic()))
-        report("machines that are there 15 s after it", ready(cluster.admin("s2")), "", goal=MACHINES)
+        report(
+            "machines that are there 15 s after it", ready(cluster.admin("s2")), "", goal=MACHINES
+        )
 
 
 def ready(client: Client) -> int:
