@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -197,7 +198,8 @@ async def _end(creating: asyncio.Task[asyncio.subprocess.Process]) -> None:
     process = await creating
     if process.returncode is None:
         with suppress(ProcessLookupError):
-            process.kill()
+            # Not process.kill(), which may take the exit status away from asyncio's watcher.
+            os.kill(process.pid, signal.SIGKILL)
     # Reading to the end lets go of the pipes, too.
     await process.communicate()
 
