@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from argosy.api.sessions import Session, Sessions
+from argosy.api.sessions import Session, Sessions, cluster_of
 from argosy.errors import Invalid, LeaseLost, NotFound, StoreUnavailable
 from argosy.model.assignment import Assignment
 from argosy.model.cluster import Cluster
@@ -112,7 +112,7 @@ class MachineGate:
     async def _write(self, session: Session, ops: Sequence[base.Op]) -> None:
         while True:
             guard = session.guard()
-            if (await self._store.txn([guard], ops)).succeeded:
+            if await self._sessions.together.write(guard, ops) is not None:
                 return
             if guard == session.guard():
                 self._sessions.forget(session)
@@ -125,12 +125,13 @@ class MachineGate:
 
         What is delivered never goes backwards. The iterator raises Temporary when the stream breaks; call again.
         """
-        cluster = await self._sessions.cluster()
-        found = await self._store.range(keys.assignment(self._machine_id))
-        newest = found.kvs[0] if found.kvs else None
-        watch = self._store.watch(
-            keys.assignment(self._machine_id), start_revision=found.revision + 1
+        key = keys.assignment(self._machine_id)
+        revision, (cluster_kvs, kvs) = await self._sessions.read(
+            base.Get(keys.CLUSTER), base.Get(key)
         )
+        cluster = cluster_of(cluster_kvs)
+        newest = kvs[0] if kvs else None
+        watch = self._store.watch(key, start_revision=revision + 1)
         async with AsyncExitStack() as stack:
             try:
                 batches = await stack.enter_async_context(watch)

@@ -26,6 +26,7 @@ from argosy import __version__
 from argosy.api.access import another
 from argosy.api.journal import Journal
 from argosy.api.texts import CachedTexts
+from argosy.api.together import Together
 from argosy.errors import Conflict, Indeterminate, LeaseLost, StoreUnavailable, Temporary
 from argosy.model.cluster import Cluster
 from argosy.model.event import Event
@@ -69,6 +70,8 @@ class Session:
     """What the store has of it, once somebody had to know."""
     is_doubted: bool = False
     """Whether it was silent for too long already when somebody looked the last time."""
+    is_over: bool = False
+    """Whether its presence is being taken away: nothing is answered any more, whatever becomes of that."""
 
     def guard(self) -> base.Compare:
         """Holds while this is the machine's last registration."""
@@ -96,6 +99,7 @@ class Sessions:
         self.settings = settings or PresenceSettings()
         self.journal = Journal(f"gate-{secrets.token_hex(4)}")
         self.texts = CachedTexts(store)
+        self.together = Together(store)
         self._record = ServerRecord(
             name=name, endpoints=tuple(endpoints), version=__version__, since=clock()
         )
@@ -127,25 +131,33 @@ class Sessions:
         asked: when the machine asked for it (`Presence.asked`). Raises Conflict when another live machine has its id, or
         it has asked again since, StoreUnavailable while this server cannot vouch for it.
         """
-        cluster = await self.cluster()
-        servers = await self.servers()
+        _, (clusters, servers, there, known) = await self.read(
+            base.Get(keys.CLUSTER),
+            base.Get(keys.SERVERS, base.prefix_end(keys.SERVERS)),
+            base.Get(keys.presence(machine.id)),
+            base.Get(keys.machine(machine.id)),
+        )
+        cluster = cluster_of(clusters)
         lease = await self._begun()
-        heard_at = self._now()
         presence = Presence(holder, asked)
+        guard, ops = self._registration(machine, presence, lease, there=there, known=known)
         try:
-            revision = await self._write_registration(machine, presence, lease)
+            revision = await self.together.write(guard, ops)
         except base.LeaseNotFound as problem:
             self._lost(lease)
             raise StoreUnavailable(
                 "this server lost its lease just now", hint="try again"
             ) from problem
+        if revision is None:
+            raise Conflict(f"another machine registered as {machine.id} at the same time")
         session = self._sessions[machine.id] = Session(
             token=secrets.token_hex(8),
             machine=machine.id,
             presence=presence.encode(),
             revision=revision,
             lease=lease.id,
-            heard_at=heard_at,
+            # After the write, however long that took: who had the machine before vouches for it until it looks again.
+            heard_at=self._now(),
         )
         self.vouch(session)
         return Registered(
@@ -154,7 +166,7 @@ class Sessions:
             heartbeat_seconds=self.settings.heartbeat_every.total_seconds(),
             suspect_seconds=self._silence,
             lost_seconds=self.settings.lost_after.total_seconds(),
-            servers=servers,
+            servers=_endpoints_of(servers),
             session=session.token,
         )
 
@@ -164,7 +176,7 @@ class Sessions:
         token: of its last registration. Raises LeaseLost when that was not here: it has to register, then report in full.
         """
         session = self._sessions.get(machine_id)
-        if session is None or session.token != token:
+        if session is None or session.token != token or session.is_over:
             raise LeaseLost("the machine is not registered with this server")
         session.heard_at = self._now()
         session.is_doubted = False
@@ -174,7 +186,7 @@ class Sessions:
         """Returns when this server may acknowledge what the machine said: its presence stands in the store, under a
         lease that was renewed lately. Raises StoreUnavailable if not, LeaseLost when the machine has to register anew.
         """
-        if self._sessions.get(session.machine) is not session:
+        if self._sessions.get(session.machine) is not session or session.is_over:
             raise LeaseLost("the machine has registered anew since")
         is_sure = self._now() - self._asked_at <= self._silence * VOUCHING
         if self._lease is None or session.lease != self._lease.id or not is_sure:
@@ -194,46 +206,55 @@ class Sessions:
 
     async def cluster(self) -> Cluster:
         """Raises StoreUnavailable when the store has none yet."""
-        found = await self.store.range(keys.CLUSTER)
-        if not found.kvs:
-            raise StoreUnavailable("the store belongs to no cluster yet")
-        return codec.decode(found.kvs[0].value, Cluster)
+        return cluster_of((await self.store.range(keys.CLUSTER)).kvs)
 
     async def servers(self) -> tuple[str, ...]:
         """Where servers are that run, in order of name."""
         found = await self.store.range(keys.SERVERS, base.prefix_end(keys.SERVERS))
-        endpoints = [codec.decode(kv.value, ServerRecord).endpoints for kv in found.kvs]
-        return tuple(dict.fromkeys(url for urls in endpoints for url in urls))
+        return _endpoints_of(found.kvs)
 
-    async def _write_registration(
-        self, machine: Machine, presence: Presence, lease: base.Lease
-    ) -> int:
-        found = await self.store.range(keys.presence(machine.id))
-        known = await self.store.range(keys.machine(machine.id))
-        if found.kvs:
-            there = Presence.decode(found.kvs[0].value)
-            if there.holder != presence.holder:
+    async def read(self, *what: base.Get) -> tuple[int, list[tuple[base.KeyValue, ...]]]:
+        """Several ranges, with the one revision at which they were so: a single round trip to the store."""
+        result = await self.store.txn([], what)
+        found = [one.kvs for one in result.responses if isinstance(one, base.RangeResult)]
+        return result.revision, found
+
+    def _registration(
+        self,
+        machine: Machine,
+        presence: Presence,
+        lease: base.Lease,
+        *,
+        there: Sequence[base.KeyValue],
+        known: Sequence[base.KeyValue],
+    ) -> tuple[base.Compare, list[base.Op]]:
+        """What is to be written, and the condition for it. there, known: the presence and the record that the store has.
+
+        Raises Conflict when the machine that is there is another one, or has asked again since.
+        """
+        if there:
+            before = Presence.decode(there[0].value)
+            if before.holder != presence.holder:
                 raise another(machine.id)
-            if there.asked > presence.asked:
+            if before.asked > presence.asked:
                 raise Conflict(f"machine {machine.id} has registered anew since")
-        guard = (
-            base.unchanged(found.kvs[0]) if found.kvs else base.absent(keys.presence(machine.id))
-        )
+        guard = base.unchanged(there[0]) if there else base.absent(keys.presence(machine.id))
         now = self.clock()
         record = machine
         if machine.registered_at is None:
-            first = codec.decode(known.kvs[0].value, Machine) if known.kvs else None
+            first = codec.decode(known[0].value, Machine) if known else None
             registered_at = first.registered_at if first else now
             record = msgspec.structs.replace(machine, registered_at=registered_at)
-        ops: list[base.Op] = [base.Put(keys.presence(machine.id), presence.encode(), lease.id)]
-        if not known.kvs or known.kvs[0].value != codec.encode(record):
+        ops: list[base.Op] = [
+            base.Put(keys.presence(machine.id), presence.encode(), lease.id),
+            # What was believed of its silence is over, also where no engine sees that it was back.
+            base.Delete(keys.lost(machine.id)),
+        ]
+        if not known or known[0].value != codec.encode(record):
             ops.append(base.Put(keys.machine(machine.id), codec.encode(record)))
-        if not found.kvs:
+        if not there:
             ops.append(self.journal.put(_joined(machine, now)))
-        result = await self.store.txn([guard], ops)
-        if not result.succeeded:
-            raise Conflict(f"another machine registered as {machine.id} at the same time")
-        return result.revision
+        return guard, ops
 
     # --- the lease ----------------------------------------------------------------------------------------------
 
@@ -271,9 +292,23 @@ class Sessions:
             except base.LeaseNotFound:
                 self._lost(lease)
             else:
+                await self._look(lease)
                 self._asked_at = max(self._asked_at, asked_at)
         begun = await self._begun()
         await self._put_back(begun)
+
+    async def _look(self, lease: base.Lease) -> None:
+        """Forget the machines whose presence is not under this lease any more as it was put: they were removed, or another
+        server has them.
+        """
+        found = await self.store.range(
+            keys.PRESENCE, base.prefix_end(keys.PRESENCE), keys_only=True
+        )
+        there = {keys.last_part(kv.key): kv.mod_revision for kv in found.kvs}
+        for session in list(self._sessions.values()):
+            is_older = session.lease == lease.id and session.revision <= found.revision
+            if is_older and there.get(session.machine) != session.revision:
+                self.forget(session)
 
     async def _begun(self) -> base.Lease:
         """The lease; a new one, with the server's record under it, if there is none or it must be over by now."""
@@ -336,10 +371,10 @@ class Sessions:
             base.Compare(keys.machine(session.machine), base.Target.VERSION, ">", 0)
             for session, _ in some
         ]
-        ops = [
-            base.Put(keys.presence(session.machine), session.presence, lease.id)
-            for session, _ in some
-        ]
+        ops: list[base.Op] = []
+        for session, _ in some:
+            ops.append(base.Put(keys.presence(session.machine), session.presence, lease.id))
+            ops.append(base.Delete(keys.lost(session.machine)))
         try:
             result = await self.store.txn(compares, ops)
         except base.LeaseNotFound as problem:
@@ -382,6 +417,7 @@ class Sessions:
         for session in silent:
             if not session.is_doubted:
                 continue  # heard of meanwhile
+            session.is_over = True
             kv = there.get(session.machine)
             if kv is not None and kv.mod_revision == session.revision:
                 log.info("machine %s was silent for too long", session.machine)
@@ -403,6 +439,18 @@ class Sessions:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def cluster_of(kvs: Sequence[base.KeyValue]) -> Cluster:
+    """From the record that was read. Raises StoreUnavailable when there is none yet."""
+    if not kvs:
+        raise StoreUnavailable("the store belongs to no cluster yet")
+    return codec.decode(kvs[0].value, Cluster)
+
+
+def _endpoints_of(kvs: Sequence[base.KeyValue]) -> tuple[str, ...]:
+    endpoints = [codec.decode(kv.value, ServerRecord).endpoints for kv in kvs]
+    return tuple(dict.fromkeys(url for urls in endpoints for url in urls))
 
 
 def _joined(machine: Machine, at: datetime) -> Event:
