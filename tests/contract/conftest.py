@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from argosy.store.base import Delete, Store
 from argosy.store.etcd.store import EtcdStore
+from argosy.store.measured import MeasuredStore
 from argosy.store.memory import MemoryStore
 from argosy.store.sqlite import SqliteStore
 from contract.etcd_kit import EtcdCluster, etcd
@@ -31,12 +32,16 @@ def three_etcds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluste
         yield cluster
 
 
-@pytest_asyncio.fixture(loop_scope="session", params=["memory", "sqlite", "etcd", "etcd-of-three"])
+@pytest_asyncio.fixture(
+    loop_scope="session", params=["memory", "measured", "sqlite", "etcd", "etcd-of-three"]
+)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An empty store, closed at the end."""
     match request.param:
         case "memory":
             opened: Store = MemoryStore()
+        case "measured":
+            opened = MeasuredStore(MemoryStore(), lambda operation, seconds, problem: None)
         case "sqlite":
             opened = await SqliteStore.open(tmp_path / "state.db")
         case "etcd":

@@ -175,12 +175,12 @@ def _answer(route: Route) -> Json:
     if issubclass(answer, bytes):
         return {
             "description": "Exact bytes.",
-            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+            "content": {route.media_type: {"schema": {"type": "string"}}},
         }
     described = {
         streams.ServerSentEvents: "Server-sent events `ready`, `unit`, `state`, `machine`, `event`, `end`, "
         "whose data are Ready, UnitView or Gone, StateView or Gone, MachineView or Gone, EventView, End.",
-        streams.JsonLines: "One LogLineView a line.",
+        streams.JsonLines: "One JSON object a line; an empty line is a sign of life.",
     }
     return {
         "description": described[answer],

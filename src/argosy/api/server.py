@@ -105,6 +105,11 @@ class Server:
             self.close()
             raise
 
+    @property
+    def picture(self) -> Picture:
+        """The cluster as this server knows it."""
+        return self._api.feed.picture
+
     async def run(self) -> None:
         """Answer until cancelled; then streams are ended, requests finished (for a bounded time), sockets closed.
 

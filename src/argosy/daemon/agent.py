@@ -32,6 +32,8 @@ from argosy.agent.https_link import HttpsLink
 from argosy.agent.questions import Answerer
 from argosy.agent.servers import Servers
 from argosy.daemon import host, renewal, settings_file
+from argosy.daemon.agent_metrics import AgentMetrics
+from argosy.daemon.metrics_port import served
 from argosy.daemon.runtimes import chosen, open_runtime
 from argosy.errors import ArgosyError, Invalid, NotFound
 from argosy.model.ids import MachineId
@@ -120,8 +122,15 @@ async def agent(settings: MachineSettings) -> AsyncIterator[None]:
         stack.callback(link.close)
         runtime = await open_runtime(settings.runtime, directory)
         stack.push_async_callback(runtime.close)
+        metrics = AgentMetrics(
+            runtime,
+            machine=machine.id,
+            runtime_name=str(chosen(settings.runtime)),
+            expires=place.expires_at,
+        )
+        await stack.enter_async_context(served(settings.metrics_listen, metrics.exposed))
         own = Agent(
-            link,
+            metrics.link(link),
             runtime,
             DirectoryDisk(place.state),
             machine,
@@ -145,7 +154,10 @@ async def agent(settings: MachineSettings) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(own.run(), name="agent"),
-                tasks.create_task(answer_questions(link, servers, answerer), name="answer questions"),
+                tasks.create_task(metrics.watch(), name="count starts"),
+                tasks.create_task(
+                    answer_questions(link, servers, answerer), name="answer questions"
+                ),
                 tasks.create_task(
                     renewal.keep_renewed(
                         place.certificate,

@@ -17,26 +17,31 @@ import logging
 import os
 import platform
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from argosy.api.cluster import open_cluster
+from argosy.api.questions import Questions
 from argosy.api.server import Server, TlsPort
 from argosy.api.services import Services
 from argosy.api.sessions import Sessions
 from argosy.daemon import host, renewal, settings_file
+from argosy.daemon.metrics_port import served
+from argosy.daemon.server_metrics import Observed, ServerMetrics
 from argosy.daemon.stores import wait_for_store
 from argosy.engine.engine import Engine
-from argosy.errors import Invalid, NotFound
+from argosy.errors import ArgosyError, Invalid, NotFound
 from argosy.pki import certificates, files
 from argosy.pki.authority import Authority
 from argosy.pki.certificates import TlsFiles
 from argosy.settings import ServerSettings, StoreKind
 from argosy.store import base, keys
+from argosy.store.measured import MeasuredStore
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +79,17 @@ class ServerFiles:
                 hint="argosy server init makes a cluster, argosy server join enters one",
             ) from None
         return Authority(certificate, key, settings.certificate_life)
+
+    def expiries(self) -> Mapping[str, datetime]:
+        """When the certificates run out, by what they are for. One that cannot be read is left out."""
+        found = {}
+        for word, read in (
+            ("server", partial(files.read_private, self.certificate)),
+            ("authority", partial(files.read_public, self.ca)),
+        ):
+            with suppress(ArgosyError, OSError):
+                found[word] = certificates.expires_at(read())
+        return found
 
     def keep_authority(self, authority: Authority) -> None:
         files.write_private(self.ca_key, authority.key)
@@ -123,8 +139,10 @@ async def server(settings: ServerSettings) -> AsyncIterator[str]:
 
     await renewal.renew(place.certificate, sign)
     async with AsyncExitStack() as stack:
-        store = await wait_for_store(settings.store, settings.directory)
-        stack.push_async_callback(store.close)
+        observed = Observed()
+        backing = await wait_for_store(settings.store, settings.directory)
+        stack.push_async_callback(backing.close)
+        store = MeasuredStore(backing, observed.operation)
         cluster = await open_cluster(store, clock=now)
         if settings.store.kind is StoreKind.SQLITE:
             # The store is locked by this process: whoever led it before is dead, and its lease need not be waited out.
@@ -133,13 +151,24 @@ async def server(settings: ServerSettings) -> AsyncIterator[str]:
         url = f"https://{_in_url(addresses[0])}:{port}"
         presence = settings.engine.presence
         sessions = Sessions(store, name=name, clock=now, endpoints=[url], settings=presence)
-        engine = Engine(store, name=name, clock=now, settings=settings.engine)
+        engine = Engine(store, name=name, clock=now, settings=settings.engine, turned=observed.turn)
+        questions = Questions()
+        metrics = ServerMetrics(
+            observed=observed,
+            name=name,
+            store=store,
+            questions=questions,
+            engine=lambda: engine.status,
+            expiries=place.expiries,
+        )
         services = Services(
             store=store,
             clock=now,
             writer=name,
+            questions=questions,
             engine=lambda: engine.status,
             sessions=sessions,
+            metrics=metrics,
             authority=authority,
             store_for_servers=_for_servers(settings),
         )
@@ -149,6 +178,10 @@ async def server(settings: ServerSettings) -> AsyncIterator[str]:
             unix=settings.socket,
             unix_group=_group_id(settings.socket_group),
             tls=TlsPort(listen=settings.listen, context=context),
+        )
+        stack.callback(api.close)
+        await stack.enter_async_context(
+            served(settings.metrics_listen, lambda: metrics.exposed(api.picture))
         )
         log.info("cluster %s, server %s", cluster.id, name)
         async with asyncio.TaskGroup() as tasks:

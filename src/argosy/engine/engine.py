@@ -57,11 +57,14 @@ class Engine:
         name: str,
         clock: Callable[[], datetime],
         settings: EngineSettings | None = None,
+        turned: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        """turned: told after each turn how many seconds it took, with its writes."""
         self._store = store
         self._name = name
         self._clock = clock
         self._settings = settings or EngineSettings()
+        self._turned = turned
         self.status = EngineStatus(name, is_leading=False, sentence="starting")
 
     async def run(self) -> None:
@@ -114,7 +117,9 @@ class Engine:
             scope = Scope.nothing()
             for batch in batches:
                 scope = scope | leading.view.fold(batch, leading.board)
+            began = loop.time()
             sentence = await leading.turn(scope)
+            self._turned(loop.time() - began)
             if loop.time() >= next_full:
                 await self._full_turn(leading)
                 next_full = loop.time() + full_every
