@@ -98,12 +98,24 @@ class Committer:
             await self._write(view, events=told)
 
     async def record(
-        self, view: View, events: Sequence[Event], beliefs: Sequence[base.Put | base.Delete] = ()
-    ) -> None:
-        """Write what belongs to no plan: events, and what is believed of machines. Raises as `commit`."""
+        self,
+        view: View,
+        events: Sequence[Event],
+        beliefs: Sequence[base.Put | base.Delete] = (),
+        *,
+        absent: Set[MachineId] = frozenset(),
+    ) -> int:
+        """Write what belongs to no plan: events, and what is believed of machines. Returns the revision it has then.
+
+        absent: machines that must not be there for it. Raises as `commit`.
+        """
         ops = [*beliefs, *(self._put(event) for event in events)]
-        for some in _chunks(ops):
-            await self._write(view, events=some)
+        gone = [base.absent(keys.presence(machine)) for machine in sorted(absent)]
+        revision = 0
+        for start in range(0, max(len(ops), len(gone)), OPS_PER_TXN):
+            end = start + OPS_PER_TXN
+            revision = await self._write(view, events=ops[start:end], compares=gone[start:end])
+        return revision
 
     async def _write(
         self,
@@ -115,7 +127,7 @@ class Committer:
         moved: Sequence[UnitName] = (),
         events: Sequence[base.Put | base.Delete] = (),
         compares: Sequence[base.Compare] = (),
-    ) -> None:
+    ) -> int:
         compares = [self.guard, *compares]
         for assignment in assignments:
             revision = view.assignment_revisions.get(assignment.machine, 0)
@@ -144,6 +156,7 @@ class Committer:
             moved=moved,
             revision=result.revision,
         )
+        return result.revision
 
     def _events(self, plan: Sequence[actions.EngineAction], at: datetime) -> list[base.Put]:
         told = [event for event in (_event(action, at) for action in plan) if event is not None]

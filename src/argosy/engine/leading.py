@@ -44,6 +44,9 @@ class Leading:
         self._clock = clock
         self._pace = Pace(settings, now)
         self._silent: dict[MachineId, timedelta] = {}
+        self._told: dict[MachineId, timedelta] = {}
+        """Silences that were told of, at the revision `_told_at`."""
+        self._told_at = 0
         self._may_leave: dict[MachineId, int] = {}
         self._closed = self._closed_now()
         self._is_calm = True
@@ -65,7 +68,7 @@ class Leading:
         """Judge, plan, commit. Returns a sentence about what was done, empty when there was nothing."""
         now = asyncio.get_running_loop().time()
         scope = scope | Scope(machines=frozenset(self.view.pass_time(self.board)))
-        verdict = self._judge(now)
+        verdict = await self._confirmed(self._judge(now), now)
         await self._record(verdict)
         self._notice_returns(now)
         timing = self._timing(verdict, now)
@@ -111,7 +114,42 @@ class Leading:
             verdict = self._verdict(now, braked=frozenset())
         return verdict
 
-    def _verdict(self, now: float, *, braked: frozenset[MachineId]) -> presence.Verdict:
+    async def _confirmed(self, verdict: presence.Verdict, now: float) -> presence.Verdict:
+        """Act on a silence only on a picture that has all that happened until after it was noticed.
+
+        The watch may be slow, or this engine may have stood still: machines may be back, or so many gone that it is time
+        for the brake. So the silence is told of first, as an event, and what is done about it waits for the watch to bring
+        that very event.
+        """
+        view, settings = self.view, self._settings.presence
+        news = {
+            machine: limit
+            for machine, limit in verdict.silent.items()
+            if self._silent.get(machine, timedelta()) < limit
+            and not (machine in view.lost and limit <= settings.lost_after)
+        }
+        if not news.items() <= self._told.items():
+            at = self._clock()
+            events = [
+                Event(
+                    at=at,
+                    kind="machine.silent",
+                    machine=machine,
+                    message=f"no heartbeat for {limit.total_seconds():.0f} s",
+                    by="engine",
+                )
+                for machine, limit in sorted(news.items())
+            ]
+            self._told_at = await self._committer.record(view, events, absent=news.keys())
+            self._told = news
+        if not news or view.revision >= self._told_at:
+            return verdict
+        return self._verdict(now, braked=self.braked, is_current=False)
+
+    def _verdict(
+        self, now: float, *, braked: frozenset[MachineId], is_current: bool = True
+    ) -> presence.Verdict:
+        """is_current: whether the picture is; on another one no new silence is believed."""
         settings = self._settings.presence
         absent_for = self.view.absent_for(now)
         hosting = self.view.hosting(settings) if absent_for else {}
@@ -119,10 +157,11 @@ class Leading:
         return presence.judge(
             absent_for=absent_for,
             hosting=hosting,
-            known_lost=self.view.lost.keys(),
+            known_lost=self.view.lost.keys() - self.view.back,
             known_braked=braked,
-            trusted_for=timedelta(seconds=now - self.view.trusted_since),
+            trusted_for=timedelta(seconds=now - self.view.trusted_since if is_current else 0.0),
             settings=settings,
+            removed=self.view.removed(),
         )
 
     async def _record(self, verdict: presence.Verdict) -> None:
@@ -161,7 +200,8 @@ class Leading:
                 ops.append(base.Delete(keys.BRAKE))
         if not ops:
             return
-        await self._committer.record(view, events, ops)
+        await self._committer.record(view, events, ops, absent=given_up.keys())
+        view.back.difference_update(returned)
         view.lost = {m: r for m, r in (view.lost | given_up).items() if m not in returned}
         view.brake = brake
         if any(view.is_there(machine) for machine in returned):

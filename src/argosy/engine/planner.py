@@ -215,10 +215,12 @@ class _Planning:
 
     def _has_ended_in_silence(self, assigned: AssignedUnit, machine_id: MachineId) -> bool:
         silence = self._silent.get(machine_id)
-        within = assigned.stop_within_seconds or 0.0
-        return silence is not None and silence >= presence.silence_to_end(
-            within, self._timing.presence
+        needed = presence.silence_to_end(
+            assigned.stop_within_seconds or 0.0,
+            self._timing.presence,
+            is_removed=machine_id not in self._snapshot.machines,
         )
+        return silence is not None and silence >= needed
 
     def _may_move_from(self, unit: Unit, machine_id: MachineId) -> bool:
         """Whether the machine has been silent for long enough that the unit may run elsewhere."""

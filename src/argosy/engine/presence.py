@@ -48,6 +48,7 @@ def judge(
     trusted_for: timedelta,
     settings: PresenceSettings,
     known_braked: Set[MachineId] = frozenset(),
+    removed: Set[MachineId] = frozenset(),
 ) -> Verdict:
     """Decide whose silence is believed.
 
@@ -57,6 +58,7 @@ def judge(
     known_lost: the verdict before; a lost machine stays lost until its presence is back.
     trusted_for: how long this engine has had an unbroken view of the store.
     known_braked: for whom the brake was on; it stays on for those until this engine can judge for itself.
+    removed: machines that people took away. They say nothing of the network, and are nobody's to be told of as lost.
     """
     still_lost = frozenset(known_lost & absent_for.keys())
     waits: list[timedelta] = []
@@ -78,13 +80,14 @@ def judge(
         reached = {machine: reached[machine] for machine in still_lost}
         fresh = set()
         braked = frozenset(known_braked & absent_for.keys())
-    vanishing = (absent_for.keys() & hosting.keys()) - still_lost
-    if fresh & vanishing and _is_braked(len(vanishing), len(hosting.keys() - still_lost), settings):
+    hosts = hosting.keys() - still_lost - removed
+    vanishing = absent_for.keys() & hosts
+    if fresh & vanishing and _is_braked(len(vanishing), len(hosts), settings):
         braked = frozenset(fresh & vanishing)
         reached = {machine: limit for machine, limit in reached.items() if machine not in braked}
     lost = {machine for machine, limit in reached.items() if limit >= settings.lost_after}
     return Verdict(
-        lost=frozenset(lost),
+        lost=frozenset(lost - removed),
         silent=reached,
         braked=braked,
         look_again_after=min(waits, default=None),
@@ -115,9 +118,16 @@ def stop_within(needs: Requirements, settings: PresenceSettings) -> timedelta | 
     return silence_needed(needs, settings) - vouched_for(settings) - MARGIN
 
 
-def silence_to_end(stop_within_seconds: float, settings: PresenceSettings) -> timedelta:
-    """The silence after which a unit that its assignment gives so long has ended."""
-    return timedelta(seconds=stop_within_seconds) + vouched_for(settings) + MARGIN
+def silence_to_end(
+    stop_within_seconds: float, settings: PresenceSettings, *, is_removed: bool = False
+) -> timedelta:
+    """The silence after which a unit that its assignment gives so long has ended.
+
+    is_removed: whether people took its machine away. That one may have been heard until then, and its server may not have
+        noticed for as long as it vouches.
+    """
+    silence = timedelta(seconds=stop_within_seconds) + vouched_for(settings) + MARGIN
+    return silence + settings.suspect_after if is_removed else silence
 
 
 def vouched_for(settings: PresenceSettings) -> timedelta:

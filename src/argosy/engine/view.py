@@ -62,6 +62,8 @@ class View:
         self._released: dict[UnitName, dict[MachineId, int]] = {}
         self._settled: set[UnitName] = set()
         self.lost: dict[MachineId, LostMachine] = {}
+        self.back: set[MachineId] = set()
+        """Lost machines that were there again, if only for a moment: what was believed of them is over."""
         self.brake: Brake | None = None
         self._awaited: frozenset[UnitName] = frozenset()
         self.trusted_since = asyncio.get_running_loop().time()
@@ -186,6 +188,8 @@ class View:
                 machine_id = MachineId(keys.last_part(key))
                 if is_put:
                     self._present.add(machine_id)
+                    if machine_id in self.lost:
+                        self.back.add(machine_id)
                     self._absent_at.pop(machine_id, None)
                     self._absent_since.pop(machine_id, None)
                 else:
@@ -217,29 +221,43 @@ class View:
             self._moves.pop(name, None)
 
     def absent_for(self, now: float) -> dict[MachineId, timedelta]:
-        """How long each machine has been without presence, by the loop's clock, which never jumps."""
+        """How long each machine has been without presence, by the loop's clock, which never jumps. One that was removed
+        counts as long as anything is assigned to it.
+        """
         return {
-            machine: timedelta(seconds=now - since) for machine, since in self._absent_at.items()
+            machine: timedelta(seconds=now - since)
+            for machine, since in self._absent_at.items()
+            if machine in self._machines or self._has_units(machine)
         }
+
+    def removed(self) -> frozenset[MachineId]:
+        """Machines that people took away, and whose units may not all have ended."""
+        return frozenset(self._absent_at.keys() - self._machines.keys())
+
+    def _has_units(self, machine_id: MachineId) -> bool:
+        assignment = self.assignments.get(machine_id)
+        return assignment is not None and bool(assignment.units)
 
     def hosting(self, settings: PresenceSettings) -> dict[MachineId, set[timedelta]]:
         """Machines that have units which could run elsewhere, and after which silences these may."""
         found: dict[MachineId, set[timedelta]] = {}
         for machine, assignment in self.assignments.items():
+            is_removed = machine not in self._machines
             limits = {
                 limit
                 for one in assignment.units
-                if (limit := self._silence_needed(one, settings)) is not None
+                if (limit := self._silence_needed(one, settings, is_removed)) is not None
             }
             if limits:
                 found[machine] = limits
         return found
 
     def _silence_needed(
-        self, assigned: AssignedUnit, settings: PresenceSettings
+        self, assigned: AssignedUnit, settings: PresenceSettings, is_removed: bool
     ) -> timedelta | None:
         if assigned.fence:
-            return presence.silence_to_end(assigned.stop_within_seconds or 0.0, settings)
+            within = assigned.stop_within_seconds or 0.0
+            return presence.silence_to_end(within, settings, is_removed=is_removed)
         unit = self._units.get(assigned.name)
         if unit is None or unit.requirements.is_global:
             return None

@@ -197,7 +197,13 @@ class Checker:
             return
         desired = [key for key in changed if key.startswith((keys.UNITS, keys.TEXTS))]
         engines = (keys.ASSIGNMENTS, keys.PENDING, keys.LOST, keys.BRAKE)
-        decided = [key for key in changed if key.startswith(engines)]
+        # A server that has a lost machine again takes the record away.
+        returned = {
+            keys.lost(MachineId(keys.last_part(key)))
+            for key in changed
+            if key.startswith(keys.PRESENCE)
+        }
+        decided = [key for key in changed if key.startswith(engines) and key not in returned]
         if process.name == PEOPLE:
             self._expect(not decided, "S5", f"people wrote {decided}")
             return
@@ -260,6 +266,8 @@ class Checker:
         """Whether somebody wanted the unit to leave, or it was not allowed to stay."""
         unit, now = self.units.get(name), running().time()
         if unit is None or unit.desired is DesiredState.INACTIVE:
+            return True
+        if machine not in self.machines.known:
             return True
         asked_at = self._asked_to_move.get(name, -VIEW_LAG)
         if name in self.moves_asked or now - max(asked_at, self._changed_at[name]) < VIEW_LAG:

@@ -66,6 +66,8 @@ class Ledger:
         self.writes[revision] = write
 
     def gave_no_answer(self, write: Write) -> None:
+        if not _keys(write.ops):
+            return  # it reads: that may be repeated
         self._unanswered.setdefault(write.process, []).append(write)
 
     def looked(self, process: Process, start: str, end: str | None) -> None:
