@@ -464,6 +464,52 @@ async def test_units_of_every_type_run(machine: Machine, runtime: Runtime) -> No
     await machine.run(["rm", "/root/wake"])
 
 
+async def test_install_sections_hold_between_units_that_are_here(
+    machine: Machine, runtime: Runtime
+) -> None:
+    wanted = SLEEP + "[Install]\nWantedBy=shop.target multi-user.target absent.target\n"
+    required = SLEEP + "[Install]\nRequiredBy=%p.target\nAlias=other-name.service\n"
+    await runtime.install([unit("web.service", wanted), unit("shop@1.service", required)])
+    assert (await machine.run(["ls", UNITS])).stdout.split() == [
+        "shop@1.service",
+        "shop@1.service.d",
+        "web.service",
+        "web.service.d",
+    ]
+    await runtime.install([unit("shop.target", "[Unit]\n")])
+    assert await runtime.start(names("shop.target")) == {"shop.target": DONE}
+    await until(
+        lambda: all(one.sub in ("running", "active") for one in runtime.statuses().values())
+    )
+    found = await shown(machine, "shop.target", "Wants", "Requires")
+    assert found == {"Wants": "web.service", "Requires": "shop@1.service"}
+    await runtime.install([unit("web.service", SLEEP)])
+    assert (await shown(machine, "shop.target", "Wants")) == {"Wants": ""}
+    await runtime.remove(names("shop.target"))
+    assert status(runtime, "shop@1.service").active is ActiveState.ACTIVE
+    assert not [
+        name for name in (await machine.run(["ls", UNITS])).stdout.split() if "target" in name
+    ]
+
+
+async def test_two_runtimes_of_one_manager_leave_each_other_alone(machine: Machine) -> None:
+    place = place_of(machine)
+    async with (
+        opened(SystemdRuntime(place, owner="one")) as one,
+        opened(SystemdRuntime(place, owner="two")) as two,
+    ):
+        assert await one.install([unit("a.service", SLEEP)]) == {}
+        await one.start(names("a.service"))
+        assert set(await two.install([unit("a.service", SLEEP)])) == {"a.service"}
+        await two.stop(names("a.service"))
+        await two.remove(names("a.service"))
+        third = SystemdRuntime(place, owner="two")
+        await third.open()
+        assert third.statuses() == {}
+        await third.close()
+        assert status(one, "a.service").active is ActiveState.ACTIVE
+
+
 # --- many at once -----------------------------------------------------------------------------------------------------
 
 

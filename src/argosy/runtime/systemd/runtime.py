@@ -32,7 +32,7 @@ from argosy.model.ids import UnitName
 from argosy.model.observed import ActiveState, UnitStatus
 from argosy.runtime.base import JobResult, LogLine, RunnableUnit
 from argosy.runtime.systemd import bus as dbus
-from argosy.runtime.systemd import states
+from argosy.runtime.systemd import pulled_in, states
 from argosy.runtime.systemd.bus import SYSTEMD, Bus, Refused
 from argosy.runtime.systemd.cut_off import CutOff
 from argosy.runtime.systemd.jobs import Jobs
@@ -105,14 +105,19 @@ def user_manager(runtime_directory: Path, home: Path) -> Place | None:
 
 
 class SystemdRuntime:
-    """Runs units on one systemd manager."""
+    """Runs units on one systemd manager.
 
-    def __init__(self, place: Place) -> None:
+    owner: which of several runtimes of the manager this is, such as its agent's directory: it has the units that it
+    installed under the same word, now or in an earlier life.
+    """
+
+    def __init__(self, place: Place, *, owner: str = "") -> None:
         self._files = UnitFiles(
             place.below_root(place.units),
             tuple(map(place.below_root, place.overrides)),
             root=place.root,
             identifies=place.is_user,
+            owner=owner,
         )
         self._bus = Bus(place.address, on_signal=self._on_signal, on_connected=self._read_all)
         self._jobs = Jobs(self._bus)
@@ -258,6 +263,7 @@ class SystemdRuntime:
                 self._take(owned)
                 installed.append(unit.name)
                 self._is_dirty |= unit.name in self._loaded
+            self._relink()
             if self._is_dirty:
                 await self._reload_files()
             await self._look_at(installed)
@@ -283,6 +289,7 @@ class SystemdRuntime:
             self._cut_off.forget(present)
             await self._cut_off.disarm(present)
             self._is_dirty |= any(name in self._loaded for name in present)
+            self._relink()
         self._tell(present)
 
     # --- jobs -------------------------------------------------------------------------------------------------------
@@ -367,10 +374,10 @@ class SystemdRuntime:
         for name in wanted:
             owned = self._owned.get(name)
             if owned is not None:
-                first[name] += [UnitName(o) for o in owned.after if o in wanted and o != name]
+                first[name] += [o for o in owned.after if o in wanted and o != name]
                 for other in owned.before:
                     if other in wanted and other != name:
-                        first[UnitName(other)].append(name)
+                        first[other].append(name)
         ordered: dict[UnitName, None] = {}
         entered: set[UnitName] = set()
         for root in wanted:
@@ -435,6 +442,14 @@ class SystemdRuntime:
             has_run = (self._ran / owned.name).exists()
             known = UnitStatus(name=owned.name, has_run=has_run)
         self._set(owned.name, msgspec.structs.replace(known, digest=owned.mark.digest))
+
+    def _relink(self) -> None:
+        try:
+            changed = pulled_in.relink(self._files.directory, self._owned)
+        except OSError as problem:
+            log.warning("links between units cannot be brought up to date: %s", problem)
+        else:
+            self._is_dirty |= any(name in self._loaded for name in changed)
 
     async def _reload_files(self) -> None:
         self._is_dirty = False

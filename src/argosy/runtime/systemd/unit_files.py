@@ -25,7 +25,7 @@ from argosy.errors import RuntimeRefused
 from argosy.model.ids import Digest, UnitName
 from argosy.runtime.base import RunnableUnit
 from argosy.units import names as unit_names
-from argosy.units import quoting
+from argosy.units import quoting, specifiers
 from argosy.units.text import UnitText
 from argosy.units.values import BadValue
 
@@ -40,6 +40,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the drop-in's first line says."""
 
     digest: Digest
+    owner: str = ""
+    """Which of several runtimes of this manager installed it."""
     text: str
     """SHA-256 of the text as it was written."""
     stop_within: float | None = None
@@ -51,9 +53,11 @@ class Owned:
 
     name: UnitName
     mark: Mark
-    after: frozenset[str]
+    after: frozenset[UnitName]
     """Units that it is ordered after, as far as its own text says."""
-    before: frozenset[str]
+    before: frozenset[UnitName]
+    pulled_in_by: frozenset[tuple[str, UnitName]] = frozenset()
+    """WantedBy or RequiredBy, and a unit that its [Install] names so."""
 
 
 class UnitFiles:
@@ -63,6 +67,7 @@ class UnitFiles:
     overrides: where people put drop-ins of their own (`systemctl edit`).
     root: where the file system of the manager is; all paths are below it, and shown as the manager sees them.
     identifies: whether units print under their own name, unless they choose another (see `journal.py`).
+    owner: a word of which only one runtime of the manager has the same; others' units are foreign to it.
     """
 
     def __init__(
@@ -72,10 +77,12 @@ class UnitFiles:
         *,
         root: Path = Path("/"),
         identifies: bool = False,
+        owner: str = "",
     ) -> None:
         self.directory = directory
         self._root = root
         self._identifies = identifies
+        self._owner = owner
         self._overrides = (directory, *overrides)
 
     def read(self) -> Iterator[Owned]:
@@ -93,6 +100,8 @@ class UnitFiles:
             mark = msgspec.json.decode(first.removeprefix(MARK.encode()), type=Mark)
         except (OSError, msgspec.MsgspecError):
             return None
+        if mark.owner != self._owner:
+            return None
         with suppress(OSError):
             return _described(name, mark, _read(self.directory / name))
         return Owned(name=name, mark=mark, after=frozenset(), before=frozenset())
@@ -100,7 +109,7 @@ class UnitFiles:
     def install(self, unit: RunnableUnit) -> Owned:
         """Write the unit's files, the mark first: what has no mark is nobody's. Raises RuntimeRefused."""
         text = hashlib.sha256(unit.text).hexdigest()
-        mark = Mark(digest=unit.digest, text=text, stop_within=unit.stop_within)
+        mark = Mark(digest=unit.digest, owner=self._owner, text=text, stop_within=unit.stop_within)
         parsed = UnitText.parse(unit.text)
         try:
             marked = _drop_in(unit, mark, parsed, identifies=self._identifies)
@@ -170,9 +179,26 @@ class UnitFiles:
 
 def _described(name: UnitName, mark: Mark, text: bytes, parsed: UnitText | None = None) -> Owned:
     parsed = parsed or UnitText.parse(text)
-    after = frozenset(w for value in parsed.values("Unit", "After") for w in value.split())
-    before = frozenset(w for value in parsed.values("Unit", "Before") for w in value.split())
-    return Owned(name=name, mark=mark, after=after, before=before)
+    return Owned(
+        name=name,
+        mark=mark,
+        after=frozenset(_named(parsed, name, "Unit", "After")),
+        before=frozenset(_named(parsed, name, "Unit", "Before")),
+        pulled_in_by=frozenset(
+            (key, other)
+            for key in ("WantedBy", "RequiredBy")
+            for other in _named(parsed, name, "Install", key)
+        ),
+    )
+
+
+def _named(text: UnitText, name: UnitName, section: str, key: str) -> Iterator[UnitName]:
+    """The units that a list names. One with a specifier that the machine alone knows is left out."""
+    parts = unit_names.parse(name)
+    for value in text.values(section, key):
+        for word in value.split():
+            with suppress(BadValue):
+                yield UnitName(specifiers.expand(word, parts))
 
 
 def _drop_in(unit: RunnableUnit, mark: Mark, text: UnitText, *, identifies: bool) -> bytes:
