@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import termios
+import time
 import tty
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -15,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from argosy.cli import exits
-from system.host_cluster import HostCluster, as_json, host_cluster
-from system.running import ARGOSY, eventually
+from contract.etcd_kit import free_ports
+from system.host_cluster import PRESENCE, HostCluster, as_json, host_cluster
+from system.running import ARGOSY, eventually, get
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -25,13 +27,15 @@ ExecStart=/bin/sh -c 'echo I am here; exec sleep 1000'
 [X-Fleet]
 Global=true
 """
+METRICS = free_ports(2)
+"""Of the server, and of the machine that is asked."""
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostCluster]:
     """One server and two machines, `m1` and `m2`, for all tests here."""
     with host_cluster(tmp_path_factory.mktemp("operating")) as made:
-        made.init()
+        made.init(settings=f'metrics_listen = "127.0.0.1:{METRICS[0]}"\n{PRESENCE}')
         token = made.token("machine", "--uses=2")
         made.join("--metadata=zone=a", token=token)
         made.join("--metadata=zone=b", token=token)
@@ -286,3 +290,39 @@ def test_a_removed_machine_is_out_until_it_joins_again(cluster: HostCluster) -> 
     cluster.admin("machine", "remove", machine.id, "--yes")
     machine.kill()
     cluster.machines.remove(machine)
+
+
+def test_prometheus_is_told_what_happens(cluster: HostCluster) -> None:
+    machine = cluster.machines[0]
+    machine.stop()
+    listen = f'metrics_listen = "127.0.0.1:{METRICS[1]}"\n'
+    machine.settings.write_text(listen + machine.settings.read_text())
+    machine.start()
+    server, agent = (f"http://127.0.0.1:{port}/metrics" for port in METRICS)
+    eventually(lambda: sample(agent, "argosy_agent_report_seconds_count"), "it has reported")
+    assert sample(agent, "argosy_agent_registrations_total") == 1
+    before = sample(agent, "argosy_agent_unit_starts_total")
+    cluster.start_units("counted1.service", "counted2.service")
+    started = [on(cluster, f"counted{n}.service") for n in (1, 2)].count([machine.id])
+    eventually(
+        lambda: sample(agent, "argosy_agent_unit_starts_total") == before + started,
+        "the agent has counted",
+    )
+    assert sample(agent, 'argosy_agent_units{active="active"}') == started
+    assert sample(server, 'argosy_unit_states{active="active"}') == 2
+    assert sample(server, 'argosy_machines{state="ready"}') == 2
+    assert sample(server, "argosy_agents_connected") == 2
+    assert sample(server, "argosy_engine_turn_seconds_count") > 0
+    assert sample(server, 'argosy_store_operation_seconds_count{operation="txn"}') > 0
+    route = 'method="PATCH",route="/v1/machines/{machine}"'
+    assert sample(server, f"argosy_http_request_seconds_count{{{route}}}") > 0
+    expires = sample(agent, "argosy_agent_certificate_expiry_timestamp_seconds")
+    assert 80 < (expires - time.time()) / 86400 < 91
+    assert sample(server, 'argosy_certificate_expiry_timestamp_seconds{certificate="server"}') > 0
+    cluster.admin("destroy", "--yes", "counted1", "counted2")
+
+
+def sample(url: str, name: str) -> float:
+    """Its value; 0 when the page does not have it."""
+    lines = [line for line in get(url).splitlines() if line.startswith(f"{name} ")]
+    return float(lines[0].rpartition(" ")[2]) if lines else 0.0
