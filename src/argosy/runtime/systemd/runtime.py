@@ -72,7 +72,8 @@ class Place:
         Path("/run/systemd/system.control"),
         Path("/etc/systemd/system"),
     )
-    directory: Path = Path("/run/argosy/units")
+    directory: Path = Path("/run/argosy-agent")
+    """Not below /run/argosy, which goes with the server of the same host."""
     journalctl: tuple[str, ...] = ("journalctl",)
 
     def below_root(self, path: Path) -> Path:
@@ -99,7 +100,7 @@ def user_manager(runtime_directory: Path, home: Path) -> Place | None:
             home / ".config/systemd/user",
             Path("/etc/systemd/user"),
         ),
-        directory=runtime_directory / "argosy/units",
+        directory=runtime_directory / "argosy-agent",
         journalctl=("journalctl",),
     )
 
@@ -223,6 +224,10 @@ class SystemdRuntime:
             self._fold(name, own)
             self._fold(name, unit)
 
+    def are_units_installed(self) -> bool:
+        """Whether units of this runtime are there, without asking systemd; may be called before `open`."""
+        return any(True for _ in self._files.read())
+
     # --- what there is ----------------------------------------------------------------------------------------------
 
     def statuses(self) -> Mapping[UnitName, UnitStatus]:
@@ -342,7 +347,7 @@ class SystemdRuntime:
         self._note_alterations(known)
         # Known before it happens: an agent that dies in between asks again, and its own memory decides.
         for name in known:
-            (self._ran / name).touch(mode=0o600)
+            self._note_ran(name)
         self._cut_off.forget(known)
         for name in known:
             self._set(name, msgspec.structs.replace(self._statuses[name], cut_off=False))
@@ -352,6 +357,13 @@ class SystemdRuntime:
         if looking:
             await asyncio.wait(looking)
         return results
+
+    def _note_ran(self, name: UnitName) -> None:
+        try:
+            (self._ran / name).touch(mode=0o600)
+        except FileNotFoundError:  # somebody has cleaned up
+            self._ran.mkdir(mode=0o700, parents=True)
+            (self._ran / name).touch(mode=0o600)
 
     async def _reset_failed(self, names: Iterable[UnitName]) -> None:
         """So that systemd forgets them: it keeps what failed until somebody has seen it."""
