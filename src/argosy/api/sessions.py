@@ -24,6 +24,7 @@ import msgspec
 
 from argosy import __version__
 from argosy.api.access import another
+from argosy.api.assignments import Assignments
 from argosy.api.journal import Journal
 from argosy.api.texts import CachedTexts
 from argosy.api.together import Together
@@ -100,6 +101,7 @@ class Sessions:
         self.journal = Journal(f"gate-{secrets.token_hex(4)}")
         self.texts = CachedTexts(store)
         self.together = Together(store)
+        self.assignments = Assignments(store)
         self._record = ServerRecord(
             name=name, endpoints=tuple(endpoints), version=__version__, since=clock()
         )
@@ -298,17 +300,28 @@ class Sessions:
         await self._put_back(begun)
 
     async def _look(self, lease: base.Lease) -> None:
-        """Forget the machines whose presence is not under this lease any more as it was put: they were removed, or another
-        server has them.
+        """Compare what the store has under this lease with what this server knows.
+
+        Machines whose presence is not there as it was put are forgotten: they were removed, or another server has them. A
+        presence without a session is of a registration that got no answer: it ends like any other when nothing is heard.
         """
-        found = await self.store.range(
-            keys.PRESENCE, base.prefix_end(keys.PRESENCE), keys_only=True
-        )
-        there = {keys.last_part(kv.key): kv.mod_revision for kv in found.kvs}
+        found = await self.store.range(keys.PRESENCE, base.prefix_end(keys.PRESENCE))
+        there = {MachineId(keys.last_part(kv.key)): kv for kv in found.kvs}
         for session in list(self._sessions.values()):
+            kv = there.get(session.machine)
             is_older = session.lease == lease.id and session.revision <= found.revision
-            if is_older and there.get(session.machine) != session.revision:
+            if is_older and (kv is None or kv.mod_revision != session.revision):
                 self.forget(session)
+        for machine, kv in there.items():
+            if kv.lease == lease.id and machine not in self._sessions:
+                self._sessions[machine] = Session(
+                    token=secrets.token_hex(8),
+                    machine=machine,
+                    presence=kv.value,
+                    revision=kv.mod_revision,
+                    lease=lease.id,
+                    heard_at=self._now(),
+                )
 
     async def _begun(self) -> base.Lease:
         """The lease; a new one, with the server's record under it, if there is none or it must be over by now."""

@@ -44,6 +44,7 @@ class MachineBook:
         self.trusted_since = trusted_since
         """Since when no leader changed and the store was there: before patience is over, nobody is lost."""
         self._presence = presence
+        self._began = trusted_since
         self._said: dict[MachineId, Machine] = {}
         self._history: dict[MachineId, list[Version]] = {}
         self._absent_since: dict[MachineId, float] = {}
@@ -87,7 +88,7 @@ class MachineBook:
         """None when it is there. One that was back for a short while counts as away all along: an engine with a slow store
         may never have seen it.
         """
-        return self._absent_since.get(machine)
+        return None if machine in self.present else self._absent_since.get(machine, self._began)
 
     def absent(self, among: Collection[MachineId]) -> set[MachineId]:
         """Those of the machines that are away for so long that every engine that judges has seen it."""

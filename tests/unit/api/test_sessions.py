@@ -234,9 +234,69 @@ def test_a_machine_moves_to_another_server_at_once_and_the_first_one_answers_it_
         # The agent comes back to the first server, which still knows it: an empty report must not be answered there.
         with pytest.raises(LeaseLost):
             await here.report(Report(session=new.session))
-        await here.report(Report(session=old.session))  # no agent says so: it has begun another
+        # And within three seconds it knows itself that the machine is with another server now.
+        await asyncio.sleep(3.1)
+        with pytest.raises(LeaseLost):
+            await here.report(Report(session=old.session))
         await asyncio.sleep(15)
         assert await world.present() == []
+
+
+def test_a_server_does_not_vouch_for_a_machine_whose_presence_somebody_took_away() -> None:
+    async def story(world: World) -> None:
+        sessions, _ = world.server("s1")
+        gate = MachineGate(sessions, ME, holder="b")
+        await gate.register(Machine(id=ME))
+        await heartbeats(gate, seconds=6)
+        await world.store.txn([], [base.Delete(keys.presence(ME))])
+        await asyncio.sleep(3.1)
+        with pytest.raises(LeaseLost):
+            await gate.report(Report())
+
+    play(story)
+
+
+def test_a_registration_without_an_answer_keeps_no_machine_out_for_ever() -> None:
+    async def story(world: World) -> None:
+        sessions, _ = world.server("s1")
+        other = MachineGate(sessions, machine_id(2), holder="b")
+        await other.register(Machine(id=machine_id(2)))
+        world.faults.latency = (1.0, 1.0)
+        with pytest.raises(TimeoutError):  # between the write and the store's answer
+            async with asyncio.timeout(3.5):
+                await MachineGate(sessions, ME, holder="boot 1").register(Machine(id=ME))
+        world.faults.latency = (0.0, 0.0)
+        assert ME in await world.present()
+        await heartbeats(other, seconds=20)
+        await MachineGate(sessions, ME, holder="boot 2").register(Machine(id=ME))
+
+    play(story)
+
+
+def test_a_report_that_comes_while_its_machine_is_let_go_is_not_answered() -> None:
+    async def story(world: World) -> None:
+        sessions, _ = world.server("s1")
+        gate = MachineGate(sessions, ME, holder="b")
+        await gate.register(Machine(id=ME))
+        await asyncio.sleep(8.5)
+        world.faults.latency = (0.6, 0.6)
+        async with world.store.watch(keys.presence(ME)) as batches:
+            await anext(batches)
+        # The presence is gone, and the server has not heard of that yet.
+        with pytest.raises(LeaseLost):
+            await gate.report(Report())
+
+    play(story)
+
+
+def test_a_machine_that_is_back_is_not_lost_whether_an_engine_sees_it_or_not() -> None:
+    async def story(world: World) -> None:
+        await world.store.txn([], [base.Put(keys.lost(ME), b"given up")])
+        sessions, _ = world.server("s1")
+        await MachineGate(sessions, ME, holder="b").register(Machine(id=ME))
+        assert not (await world.store.range(keys.lost(ME))).kvs
+
+    play(story)
 
     play(story)
 
