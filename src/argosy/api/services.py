@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from argosy.api.access import Principal, Streams
 from argosy.api.agents import Agents
 from argosy.api.buckets import Bucket
 from argosy.api.feed import Feed
+from argosy.api.health_schemas import Inspected
 from argosy.api.journal import Journal
 from argosy.api.picture import Picture
 from argosy.api.questions import Questions
@@ -66,7 +67,7 @@ class Unhonoured(Protocol):
 FindUnhonoured = Callable[[bytes], Sequence[Unhonoured]]
 
 
-def _all_honoured(text: bytes) -> Sequence[Unhonoured]:
+def all_honoured(text: bytes) -> Sequence[Unhonoured]:
     return ()
 
 
@@ -81,7 +82,7 @@ class Services:
     """Short name of this server, part of the keys of its events."""
     questions: Questions = field(default_factory=Questions)
     """What people ask machines through this server, and who is there to be asked."""
-    find_unhonoured: FindUnhonoured = _all_honoured
+    find_unhonoured: FindUnhonoured = all_honoured
     """What of a text the machines' runtime would pass over: said as warnings, so that nobody relies on it."""
     engine: Callable[[], EngineReport] | None = None
     on_stop: Callable[[], None] | None = None
@@ -92,6 +93,8 @@ class Services:
     """Signs the certificates of machines that join; None where none can."""
     metrics: Metrics | None = None
     """None where nothing is counted."""
+    inspect: Callable[[], Awaitable[Inspected]] | None = None
+    """Looks at what this server stands on; None where whoever runs it has nothing to tell."""
     store_for_servers: Mapping[str, Any] | None = None
     """Where the cluster's store is, for a server that joins, without secrets; None where no other server can reach it."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from argosy.client import Client
 from argosy.daemon.local import LocalSettings, run_local
 from argosy.errors import ArgosyError, ServerUnreachable
+from argosy.settings import RuntimeKind
 
 READY_SECONDS = 30.0
 LOG_TAIL = 5
@@ -77,17 +78,20 @@ class Foreground:
                     self._ready.set_exception(cause)
 
 
-def start_background(directory: Path, *, listen: str) -> None:
+def start_background(
+    directory: Path, *, listen: str, runtime: RuntimeKind = RuntimeKind.PROCESS
+) -> None:
     """Start the daemon as a process that outlives this one; returns when its API answers.
 
     Raises ServerUnreachable with the end of its log when it ends or is not ready in time.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     log_path = directory / "daemon.log"
-    command = [sys.executable, "-m", "argosy.daemon", "--directory", str(directory)]
+    command = [sys.executable, "-m", "argosy.daemon", f"--directory={directory}"]
+    command += [f"--runtime={runtime}", *([f"--listen={listen}"] if listen else [])]
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            [*command, "--listen", listen] if listen else command,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -24,6 +24,7 @@ from argosy.cli.waiting import NAMED_AT_MOST
 from argosy.client import Client, StateView, Submission, Submitted
 from argosy.daemon.local import LocalSettings
 from argosy.errors import Invalid, NotFound, ServerUnreachable
+from argosy.settings import RuntimeKind
 from argosy.units import app as apps
 from argosy.units import names
 
@@ -49,6 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="answer the HTTP API there too; loopback addresses only",
     )
     parser.add_argument(
+        "--runtime",
+        choices=[str(RuntimeKind.PROCESS), str(RuntimeKind.SYSTEMD)],
+        help="run units as plain processes (default), or by this user's own systemd",
+    )
+    parser.add_argument(
         "--timeout",
         type=following.duration,
         default=following.TIMEOUT_SECONDS,
@@ -68,15 +74,21 @@ def run(args: argparse.Namespace) -> int:
                 "the cluster runs already, and where it listens was decided when it started",
                 hint="argosy down, then this command again",
             )
+        if args.runtime:
+            raise Invalid(
+                "the cluster runs already, and what runs its units was decided when it started",
+                hint="argosy down, then this command again",
+            )
         return _join(here, directory, submissions, args)
     state = client.state_dir()
+    runtime = RuntimeKind(args.runtime or RuntimeKind.PROCESS)
     if args.detach:
-        start_background(state, listen=args.listen)
+        start_background(state, listen=args.listen, runtime=runtime)
         return _join(here, directory, submissions, args)
     # A closed terminal and a polite kill mean what Ctrl-C means.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    daemon = Foreground(LocalSettings(directory=state, listen=args.listen))
+    daemon = Foreground(LocalSettings(directory=state, listen=args.listen, runtime=runtime))
     daemon.start()
     return _own(daemon, here, directory, submissions, args)
 

@@ -6,7 +6,7 @@ Everything it owns is in one directory, private to its user:
     store.db        the cluster's records (SQLite)
     machine-id      this machine's id in the cluster
     agent/          what the agent remembers
-    runtime/        units, their supervisors' sockets, their output
+    runtime/        units, their supervisors' sockets, their output (unless the user's systemd has them)
     daemon.log      what the daemon says, when it has no terminal
 
 Units outlive the daemon: one that dies, by whatever way, leaves them running, and the next finds them. `stop_everything`
@@ -41,16 +41,17 @@ from argosy.api.cluster import open_cluster
 from argosy.api.gate import MachineGate
 from argosy.api.questions import Questions
 from argosy.api.server import Server
-from argosy.api.services import Services
+from argosy.api.services import FindUnhonoured, Services, all_honoured
 from argosy.api.sessions import Sessions
+from argosy.daemon.runtimes import open_runtime_of_user
 from argosy.engine.engine import Engine
 from argosy.errors import ArgosyError, Invalid
 from argosy.model.ids import MachineId
 from argosy.model.machine import Capacity, Machine
 from argosy.model.unit import DesiredState, Unit
+from argosy.runtime.base import Runtime
 from argosy.runtime.process import directives
-from argosy.runtime.process.runtime import ProcessRuntime
-from argosy.settings import AgentSettings, EngineSettings
+from argosy.settings import AgentSettings, EngineSettings, RuntimeKind
 from argosy.store import base, codec, keys
 from argosy.store.sqlite import SqliteStore
 
@@ -70,6 +71,8 @@ class LocalSettings:
     directory: Path
     listen: str = ""
     """`ADDRESS:PORT` on loopback, beside the unix socket; empty for none."""
+    runtime: RuntimeKind = RuntimeKind.PROCESS
+    """Plain processes, or this user's own systemd."""
     engine: EngineSettings = field(default_factory=EngineSettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
 
@@ -77,7 +80,7 @@ class LocalSettings:
 class Local:
     """A running server and agent in this process. Made by `local`."""
 
-    def __init__(self, store: base.Store, runtime: ProcessRuntime, asked: asyncio.Event) -> None:
+    def __init__(self, store: base.Store, runtime: Runtime, asked: asyncio.Event) -> None:
         self._store = store
         self._runtime = runtime
         self.asked_to_stop = asked
@@ -102,7 +105,8 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
     """Run a server and an agent while the body runs; leaving stops no unit.
 
     A part that dies takes the body along, and its error is raised.
-    Raises StoreRefused when another daemon has the directory or its store cannot be used, Invalid for a bad `listen`.
+    Raises StoreRefused when another daemon has the directory or its store cannot be used, Invalid for a bad `listen`,
+    RuntimeRefused when there is no systemd of this user and one was asked for.
     """
     directory = settings.directory
     _make_private(directory)
@@ -113,8 +117,7 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
         # The store is locked by this process: whoever led it before is dead, and its lease need not be waited out.
         await store.txn([], [base.Delete(keys.LEADER)])
         machine = this_machine(directory)
-        runtime = ProcessRuntime(directory / "runtime")
-        await runtime.open()
+        runtime = await open_runtime_of_user(settings.runtime, directory)
         stack.push_async_callback(runtime.close)
         engine = Engine(store, name=f"up-{os.getpid()}", clock=now, settings=settings.engine)
         sessions = Sessions(store, name="up", clock=now, settings=settings.engine.presence)
@@ -129,7 +132,7 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
             settings=settings.agent,
         )
         questions = Questions()
-        facts = FactsOf(clock=now, runtime="process", directories=(directory,))
+        facts = FactsOf(clock=now, runtime=settings.runtime, directories=(directory,))
         answerer = Answerer(runtime, gather_facts=facts.gather)
         asked = asyncio.Event()
         services = Services(
@@ -137,7 +140,7 @@ async def local(settings: LocalSettings) -> AsyncIterator[Local]:
             clock=now,
             writer=f"api-{os.getpid()}",
             questions=questions,
-            find_unhonoured=directives.unsupported,
+            find_unhonoured=_find_unhonoured(settings.runtime),
             engine=lambda: engine.status,
             on_stop=asked.set,
         )
@@ -172,6 +175,10 @@ def this_machine(directory: Path) -> Machine:
         ),
         version=__version__,
     )
+
+
+def _find_unhonoured(runtime: RuntimeKind) -> FindUnhonoured:
+    return all_honoured if runtime is RuntimeKind.SYSTEMD else directives.unsupported
 
 
 def _machine_id(path: Path) -> MachineId:
@@ -251,12 +258,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="argosy.daemon")
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--listen", default="")
+    parser.add_argument("--runtime", type=RuntimeKind, default=RuntimeKind.PROCESS)
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    settings = LocalSettings(directory=options.directory, listen=options.listen)
+    settings = LocalSettings(
+        directory=options.directory, listen=options.listen, runtime=options.runtime
+    )
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -271,5 +281,5 @@ def main(arguments: list[str] | None = None) -> int:
     except* ArgosyError as group:
         problems += [one for one in group.exceptions if isinstance(one, ArgosyError)]
     for problem in problems:
-        log.error("%s", problem)
+        log.error("%s", f"{problem} -> {problem.hint}" if problem.hint else problem)
     return 1 if problems else 0
