@@ -42,6 +42,7 @@ ALLOWED = {
     "POST /v1/join": "anyone",
     "POST /v1/join-server": "anyone",
     "GET /v1/status": "viewer",
+    "GET /v1/health": "viewer",
     "GET /metrics": "viewer",
     "GET /v1/units": "viewer",
     "GET /v1/units/{name}": "viewer",

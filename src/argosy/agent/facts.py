@@ -40,7 +40,7 @@ class FactsOf:
             load=os.getloadavg(),
             memory_total_bytes=memory.get("MemTotal", 0),
             memory_available_bytes=memory.get("MemAvailable", 0),
-            disks=tuple(_disks(self.directories)),
+            disks=tuple(disks(self.directories)),
             certificate_expires=self.certificate_expires(),
             is_exec_allowed=self.is_exec_allowed,
         )
@@ -61,7 +61,7 @@ def _booted_at(now: datetime) -> datetime | None:
     return None
 
 
-def _disks(directories: Iterable[Path]) -> Iterable[Disk]:
+def disks(directories: Iterable[Path]) -> Iterable[Disk]:
     """One for each file system, under the first of the directories that is on it."""
     seen = set()
     for directory in directories:

@@ -34,6 +34,7 @@ from argosy.api.routes import (
     asking,
     backup,
     events,
+    health,
     joining,
     logs,
     machines,
@@ -70,6 +71,7 @@ ROUTES: tuple[Route, ...] = (
     *agents.ROUTES,
     *questions.ROUTES,
     *backup.ROUTES,
+    *health.ROUTES,
     *metrics.ROUTES,
 )
 

@@ -1,16 +1,14 @@
-"""What `argosy doctor` asks the server: whether it answers, leads, keeps its store, and whose units need help."""
+"""What `argosy doctor` asks the server: whether it answers, leads, keeps its store, and which of its units need help."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
 
 from argosy import __version__, errors
-from argosy.cli import moments, naming
+from argosy.cli import cluster_health, moments, naming
 from argosy.cli.findings import Finding, bad, good, warning
-from argosy.client import Client
-
-CLOCK_TOLERANCE = timedelta(seconds=5)
+from argosy.cli.machine_health import look_at_machines
+from argosy.client import Client, MachineView
 
 
 def look_at_server(client: Client) -> Iterator[Finding]:
@@ -26,13 +24,14 @@ def look_at_server(client: Client) -> Iterator[Finding]:
         yield warning(
             "versions",
             f"this program is {__version__}, the server {version['version']}",
-            "restart the server with the newer one: argosy down, then argosy up DIR",
+            "neighbouring versions work together; upgrade the older one when you can",
         )
     try:
         yield from _look_at_parts(client)
-        yield from _look_at_machines(client)
+        machines = client.machines()
+        yield from _look_at_machines(machines)
+        yield from look_at_machines(client, machines)
         yield from _look_at_units(client)
-        yield from _look_at_clock(client)
     except errors.ArgosyError as problem:
         yield bad("server", f"an answer failed: {problem.message}", problem.hint or "try again")
 
@@ -42,6 +41,13 @@ def _look_at_parts(client: Client) -> Iterator[Finding]:
     store = status["store"]
     size = f"{store['keys']} records, {store['bytes_used'] / 2**20:.1f} MiB"
     yield good("store", f"answers; {size}, revision {store['revision']}")
+    try:
+        health = client.health()
+        yield from cluster_health.of_server(
+            health, endpoint=str(client.endpoint), now=moments.now()
+        )
+    except errors.NotFound:
+        yield warning("server", "is too old to say how it is", "upgrade it")
     if status["leader"] is None:
         yield bad("engine", "no server leads: nothing is decided", "look at the server's log")
     else:
@@ -49,8 +55,7 @@ def _look_at_parts(client: Client) -> Iterator[Finding]:
         yield good("engine", f"{status['leader']} leads" + (f"; last turn: {said}" if said else ""))
 
 
-def _look_at_machines(client: Client) -> Iterator[Finding]:
-    machines = client.machines()
+def _look_at_machines(machines: Sequence[MachineView]) -> Iterator[Finding]:
     absent = [machine for machine in machines if machine["state"] in naming.ABSENT]
     if not machines:
         yield bad("machines", "none: no unit can run", "look at the agent's log")
@@ -63,7 +68,9 @@ def _look_at_machines(client: Client) -> Iterator[Finding]:
             "argosy machines",
         )
     else:
-        yield good("machines", f"{len(machines)}, all there")
+        closed = sum(machine["scheduling"] != "open" for machine in machines)
+        text = f"{len(machines)}, all there" + (f", {closed} without new units" if closed else "")
+        yield good("machines", text)
     others = [machine for machine in machines if machine["version"] not in ("", __version__)]
     if others:
         yield warning(
@@ -89,19 +96,3 @@ def _look_at_units(client: Client) -> Iterator[Finding]:
         )
     if not failed and not pending:
         yield good("units", f"{len(units)}, none failed, none without a machine")
-
-
-def _look_at_clock(client: Client) -> Iterator[Finding]:
-    events = client.events(limit=1)
-    if not events:
-        return
-    ahead = moments.parsed(events[-1]["at"]) - moments.now()
-    if ahead > CLOCK_TOLERANCE:
-        yield warning(
-            "clock",
-            f"the newest event is {moments.duration(ahead.total_seconds())} in the future: this "
-            "clock or the server's is wrong, or was set back",
-            "timedatectl status",
-        )
-    else:
-        yield good("clock", "agrees with the newest event")

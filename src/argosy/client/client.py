@@ -22,6 +22,7 @@ from argosy.client.shapes import (
     DrainPlan,
     EventView,
     Facts,
+    Health,
     Joined,
     JournalLine,
     LogLine,
@@ -117,6 +118,11 @@ class Client:
 
     def status(self) -> Status:
         answer: Status = self._calls.call("GET", "/v1/status")
+        return answer
+
+    def health(self) -> Health:
+        """How the server, its store and its certificates are at this moment. Raises NotFound from an older server."""
+        answer: Health = self._calls.call("GET", "/v1/health")
         return answer
 
     def openapi(self) -> dict[str, Any]:

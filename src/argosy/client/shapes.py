@@ -234,6 +234,47 @@ class Facts(TypedDict):
     exec: bool
 
 
+class Member(TypedDict):
+    """One endpoint of an etcd."""
+
+    endpoint: str
+    reachable: bool
+    problem: str
+    version: str
+    supported: bool
+    leader: bool
+    has_leader: bool
+    learner: bool
+    read_seconds: float
+    database_bytes: int
+    in_use_bytes: int
+    quota_bytes: int
+    raft_lag: int
+    alarms: list[str]
+
+
+class Server(TypedDict):
+    name: str
+    endpoints: list[str]
+    version: str
+    since: str
+
+
+class StoreHealth(TypedDict):
+    kind: str
+    read_seconds: float
+    members: list[Member]
+
+
+class Health(TypedDict):
+    at: str
+    version: str
+    certificates: dict[str, str]
+    servers: list[Server]
+    store: StoreHealth
+    disks: list[Disk]
+
+
 class TokenView(TypedDict):
     id: str
     kind: Literal["machine", "server", "person"]

@@ -31,6 +31,7 @@ from argosy.api.server import Server, TlsPort
 from argosy.api.services import Services
 from argosy.api.sessions import Sessions
 from argosy.daemon import host, renewal, settings_file
+from argosy.daemon.inspection import inspect
 from argosy.daemon.metrics_port import served
 from argosy.daemon.server_metrics import Observed, ServerMetrics
 from argosy.daemon.stores import wait_for_store
@@ -169,6 +170,13 @@ async def server(settings: ServerSettings) -> AsyncIterator[str]:
             engine=lambda: engine.status,
             sessions=sessions,
             metrics=metrics,
+            inspect=partial(
+                inspect,
+                backing,
+                settings.store.kind,
+                expiries=place.expiries,
+                directories=(Path("/"), settings.directory),
+            ),
             authority=authority,
             store_for_servers=_for_servers(settings),
         )

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from argosy import client, errors
-from argosy.api import openapi, problems, schemas
+from argosy.api import health_schemas, machine_schemas, openapi, problems, question_schemas, schemas
 from argosy.api.app import ROUTES, names_loopback
 from argosy.api.routing import Route
 from argosy.client.problems import error_of
@@ -65,6 +65,15 @@ def test_a_view_shows_every_field_of_its_record(
         (client.StoreStatus, schemas.StoreView),
         (client.EngineStatus, schemas.EngineView),
         (client.LogLine, schemas.LogLineView),
+        (client.Facts, question_schemas.FactsView),
+        (client.Disk, question_schemas.DiskView),
+        (client.DrainPlan, machine_schemas.DrainPlan),
+        (client.Move, machine_schemas.MoveView),
+        (client.Staying, machine_schemas.StayingView),
+        (client.Health, health_schemas.Health),
+        (client.Server, health_schemas.ServerView),
+        (client.StoreHealth, health_schemas.StoreHealth),
+        (client.Member, health_schemas.MemberView),
     ],
 )
 def test_the_client_expects_what_the_server_sends(
