@@ -8,15 +8,15 @@ That the machine is there is the server's to say (`sessions.py`): an empty repor
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import msgspec
 
+from argosy.api.assignments import Follower
 from argosy.api.sessions import Session, Sessions, cluster_of
-from argosy.errors import Invalid, LeaseLost, NotFound, StoreUnavailable
+from argosy.errors import Invalid, LeaseLost, NotFound
 from argosy.model.assignment import Assignment
 from argosy.model.cluster import Cluster
 from argosy.model.event import Event
@@ -125,21 +125,13 @@ class MachineGate:
 
         What is delivered never goes backwards. The iterator raises Temporary when the stream breaks; call again.
         """
-        key = keys.assignment(self._machine_id)
-        revision, (cluster_kvs, kvs) = await self._sessions.read(
-            base.Get(keys.CLUSTER), base.Get(key)
-        )
-        cluster = cluster_of(cluster_kvs)
-        newest = kvs[0] if kvs else None
-        watch = self._store.watch(key, start_revision=revision + 1)
-        async with AsyncExitStack() as stack:
-            try:
-                batches = await stack.enter_async_context(watch)
-            except base.Compacted as problem:
-                raise StoreUnavailable(
-                    "what followed was compacted before it was read"
-                ) from problem
-            yield self._deliveries(cluster, newest, batches)
+        async with self._sessions.assignments.follow(self._machine_id) as follower:
+            _, (clusters, kvs) = await self._sessions.read(
+                base.Get(keys.CLUSTER), base.Get(keys.assignment(self._machine_id))
+            )
+            for kv in kvs:
+                follower.offer(kv)
+            yield self._deliveries(cluster_of(clusters), follower)
 
     async def text(self, digest: Digest) -> bytes:
         """The exact text, of a unit of this machine. Raises NotFound for any other."""
@@ -180,20 +172,9 @@ class MachineGate:
             for event in events
         ]
 
-    async def _deliveries(
-        self,
-        cluster: Cluster,
-        newest: base.KeyValue | None,
-        batches: AsyncIterator[base.WatchBatch],
-    ) -> AsyncIterator[Delivery]:
-        if newest is not None:
-            yield self._delivery(cluster, newest)
-        latest = _Latest(batches)
-        try:
-            while True:
-                yield self._delivery(cluster, await latest.next())
-        finally:
-            await latest.close()
+    async def _deliveries(self, cluster: Cluster, follower: Follower) -> AsyncIterator[Delivery]:
+        while True:
+            yield self._delivery(cluster, await follower.next())
 
     def _delivery(self, cluster: Cluster, kv: base.KeyValue) -> Delivery:
         assignment = codec.decode(kv.value, Assignment)
@@ -204,49 +185,6 @@ class MachineGate:
             revision=kv.mod_revision,
             assignment=assignment,
         )
-
-
-class _Latest:
-    """Reads a watch of one key ahead, and hands out its newest value only. A deletion is no value: absence is never a
-    command.
-    """
-
-    def __init__(self, batches: AsyncIterator[base.WatchBatch]) -> None:
-        self._newest: base.KeyValue | None = None
-        self._problem: Exception | None = None
-        self._wake = asyncio.Event()
-        self._reader = asyncio.create_task(self._read(batches), name="read assignments ahead")
-
-    async def next(self) -> base.KeyValue:
-        """Raises Temporary when the watch ended."""
-        await self._wake.wait()
-        self._wake.clear()
-        newest, self._newest = self._newest, None
-        if newest is not None:
-            if self._problem is not None:
-                self._wake.set()
-            return newest
-        assert self._problem is not None
-        raise StoreUnavailable(
-            f"the watch of assignments ended: {self._problem}"
-        ) from self._problem
-
-    async def close(self) -> None:
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
-
-    async def _read(self, batches: AsyncIterator[base.WatchBatch]) -> None:
-        problem: Exception = StoreUnavailable("the store ended it")
-        try:
-            async for batch in batches:
-                for event in batch.events:
-                    if event.kind is base.EventKind.PUT:
-                        self._newest = event.kv
-                        self._wake.set()
-        except Exception as caught:
-            problem = caught
-        self._problem = problem
-        self._wake.set()
 
 
 def _named(assignment: Assignment) -> frozenset[Digest]:
