@@ -6,29 +6,40 @@ ARGOSY_SEEDS=5000 pytest tests/scenarios/test_storms.py
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
 from argosy.errors import Invalid
+from argosy.settings import EngineSettings
 from argosy.testing import explore
 from argosy.testing.cluster import Cluster, Shape, simulate
 from argosy.testing.explore import VARIABLE, survive
 from argosy.testing.faults import Storm, storm
 from argosy.testing.loop import running
-from scenarios.mutants import MUTANTS, SOUND
-from scenarios.test_mutants import SEEDS
+from scenarios.mutants import FOUR_MACHINES, MUTANTS, SOUND
 
 HERE = "tests/scenarios/test_storms.py"
+SIZES = {
+    "one machine": Shape(machines=1),
+    "two machines, two servers": Shape(machines=FOUR_MACHINES[:2], servers=2),
+    "four machines, two servers": SOUND,
+    "seven machines, three servers": Shape(machines=[*FOUR_MACHINES, {}, {}, {}], servers=3),
+    "four machines, evened out at once": Shape(
+        machines=FOUR_MACHINES,
+        servers=2,
+        engine=EngineSettings(rebalance_after=timedelta(seconds=15)),
+    ),
+}
+EACH = 40
+"""Storms of each size: two hundred in all, of two minutes each, and five more until nobody has anything left to do."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-def test_a_cluster_survives_any_storm() -> None:
-    explore.explore(survive, SOUND, explore.seeds(len(SEEDS)), test=f"{HERE} -k any_storm")
-
-
-def test_one_server_and_one_machine_survive_any_storm() -> None:
-    explore.explore(survive, Shape(machines=1), explore.seeds(10), test=f"{HERE} -k one_server")
+@pytest.mark.parametrize("size", SIZES)
+def test_a_cluster_survives_any_storm(size: str) -> None:
+    explore.explore(survive, SIZES[size], explore.seeds(EACH), test=f"{HERE} -k '{size}'")
 
 
 async def digest(cluster: Cluster) -> str:
@@ -72,6 +83,12 @@ def test_seeds_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv(VARIABLE, text)
     assert explore.seeds(20) == expected
+
+
+def test_seeds_that_nobody_asks_for_are_new_in_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert len({explore.seeds(5).start for _ in range(5)}) > 1
+    assert len(explore.seeds(5)) == 5
 
 
 def test_seeds_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
