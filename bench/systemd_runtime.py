@@ -41,7 +41,7 @@ DOCKERS_AT_ONCE = 8
 UNITS = Path("run/systemd/system")
 SLEEP = "[Service]\nExecStart=/bin/sleep 1000\n"
 NEVER_READY = "[Service]\nType=notify\nExecStart=/bin/sleep 1000\n"
-CRASHING = "[Service]\nRestart=always\nRestartSec=1ms\nExecStart=/bin/false\n"
+CRASHING = "[Service]\nRestart=always\nExecStart=/bin/false\n"
 CONTAINER = "[Container]\nImage=argosy-bench\nNetwork=none\nExec=/bin/busybox sleep 1000\n"
 
 

@@ -79,13 +79,29 @@ async def test_a_unit_that_was_edited_by_hand_is_shown_and_not_overwritten(
     newer = SLEEP + "Nice=1\n"
     refused = await runtime.install([unit("a.service", newer), unit("b.service", newer)])
     assert set(refused) == {"a.service"}
-    assert f"rm {UNITS}/a.service" in str(refused[UnitName("a.service")].hint)
     assert await machine.read_file(f"{UNITS}/a.service") == edited
-    # The way out that the hint names.
-    await machine.run(["rm", f"{UNITS}/a.service"])
+    _, _, way_out = refused[UnitName("a.service")].hint.partition("on the machine: ")
+    await machine.run(["sh", "-c", way_out])
+    await until(lambda: status(runtime, "a.service").digest is None)
     assert await runtime.install([unit("a.service", newer)]) == {}
     assert status(runtime, "a.service").altered == ""
     assert await machine.read_file(f"{UNITS}/a.service") == newer
+
+
+async def test_variables_that_were_edited_by_hand_are_shown_and_not_overwritten(
+    machine: Machine, runtime: Runtime
+) -> None:
+    await runtime.install([unit("a.service", SLEEP, GIVEN="1")])
+    drop_in = f"{UNITS}/a.service.d/10-argosy.conf"
+    edited = (await machine.read_file(drop_in)).replace("GIVEN=1", "GIVEN=2")
+    await machine.put_file(drop_in, edited)
+    await machine.run(["systemctl", "daemon-reload"])
+    await until(lambda: f"{drop_in} was changed by hand" in status(runtime, "a.service").altered)
+    [problem] = (await runtime.install([unit("a.service", SLEEP, GIVEN="3")])).values()
+    assert await machine.read_file(drop_in) == edited
+    await machine.run(["sh", "-c", problem.hint.partition("on the machine: ")[2]])
+    assert await runtime.install([unit("a.service", SLEEP, GIVEN="3")]) == {}
+    assert "GIVEN=3" in await machine.read_file(drop_in)
 
 
 async def test_an_edit_that_systemd_was_not_told_of_is_shown_at_the_next_start(
@@ -526,6 +542,26 @@ async def test_five_hundred_units_start_at_once_and_go_at_once(
     await runtime.remove(wanted)
     assert runtime.statuses() == {}
     assert (await machine.run(["ls", UNITS])).stdout == ""
+
+
+async def test_many_that_hang_hold_up_nobody_and_can_be_stopped(
+    runtime: Runtime,
+) -> None:
+    hanging = {
+        f"hangs{number}.service": "[Service]\nType=notify\nExecStart=/bin/sleep 1000\n"
+        for number in range(150)
+    }
+    good = {f"good{number}.service": SLEEP for number in range(20)}
+    await runtime.install([unit(name, text) for name, text in (hanging | good).items()])
+    starting = asyncio.create_task(runtime.start(names(*hanging, *good)))
+    await until(
+        lambda: all(status(runtime, name).active is ActiveState.ACTIVE for name in good),
+        what="twenty good units behind 150 that hang",
+    )
+    async with asyncio.timeout(10):
+        assert set((await runtime.stop(names(*hanging))).values()) == {DONE}
+        results = await starting
+    assert {results[UnitName(name)] for name in hanging} == {JobResult.CANCELED}
 
 
 async def test_bad_units_delay_no_good_ones(machine: Machine, runtime: Runtime) -> None:

@@ -6,7 +6,7 @@ anew in `on_connected`, which is called after every connection, with its signals
 
 What surprises: at most CALLS_AT_ONCE calls are under way. The library loses its connection with 500 written at once, and
 systemd keeps a match rule on the bus for each client's job, of which the bus allows it 512 (seen with systemd 252 and dbus
-1.14: "Got disconnect on API bus").
+1.14: "Got disconnect on API bus"); `jobs.py` keeps to that.
 """
 
 from __future__ import annotations

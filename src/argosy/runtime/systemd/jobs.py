@@ -1,9 +1,9 @@
 """Starts and stops under way: each is a job of systemd, and its end is a signal with the job's path.
 
 The signal may come before the answer that names the job has been looked at, so ends are kept as long as any call is under
-way. At most JOBS_AT_ONCE jobs are asked for at a time (see `bus.py` for why there is a bound at all); the names of one
-call go out in an order in which each comes after what it has to wait for, so that the bound never holds up a unit for one
-that has not been asked for yet.
+way. There is a bound on jobs under way (`bus.py` says why), and nobody good is to wait for it: starts and stops have one
+each, so that what hangs can be stopped; a job that takes long moves out of the way of those behind it; and the names of one
+call go out so that each comes after what it has to wait for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from argosy.model.ids import UnitName
 from argosy.runtime.base import JobResult
 from argosy.runtime.systemd.bus import Bus, Refused
 
-JOBS_AT_ONCE = 100
+QUICK_JOBS, SLOW_JOBS = 60, 150
+"""Of starts and of stops. Together they stay well below the bus's 512."""
+SLOW_SECONDS = 0.5
 
 _RESULTS: Mapping[str, JobResult] = {
     "done": JobResult.DONE,
@@ -39,7 +41,8 @@ class Jobs:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._window = asyncio.Semaphore(JOBS_AT_ONCE)
+        self._starts = _Window()
+        self._stops = _Window()
         self._calling = 0
         self._ended: dict[str, str] = {}
         self._waiting: dict[str, asyncio.Future[str]] = {}
@@ -49,13 +52,13 @@ class Jobs:
 
         Raises RuntimeBusy when the connection was lost: what was asked for may still happen.
         """
-        loop = asyncio.get_running_loop()
+        window = self._stops if method == "StopUnit" else self._starts
         tasks: list[asyncio.Task[JobResult]] = []
         try:
             for name in names:
-                await self._window.acquire()
-                task = loop.create_task(self._run(method, name), name=f"{method} {name}")
-                task.add_done_callback(lambda _: self._window.release())
+                place = await window.enter()
+                task = asyncio.create_task(self._run(method, name, place), name=f"{method} {name}")
+                task.add_done_callback(place.leave)
                 tasks.append(task)
             return dict(zip(names, await asyncio.gather(*tasks), strict=True))
         except BaseException:
@@ -81,7 +84,7 @@ class Jobs:
             if not future.done():
                 future.set_exception(RuntimeBusy("the connection to systemd was lost"))
 
-    async def _run(self, method: str, name: UnitName) -> JobResult:
+    async def _run(self, method: str, name: UnitName, place: _Place) -> JobResult:
         self._calling += 1
         try:
             [job] = await self._bus.call(method, "ss", name, "replace")
@@ -97,8 +100,44 @@ class Jobs:
             if not self._calling:
                 self._ended.clear()
         if ended is None:
-            ended = await asyncio.shield(future)
+            ended = await place.wait(future)
         return _RESULTS.get(ended, JobResult.FAILED)
+
+
+class _Window:
+    """How many jobs of a kind are under way: quick ones, and others that have turned out to take long."""
+
+    def __init__(self) -> None:
+        self.quick = asyncio.Semaphore(QUICK_JOBS)
+        self.slow = 0
+
+    async def enter(self) -> _Place:
+        await self.quick.acquire()
+        return _Place(self)
+
+
+class _Place:
+    """A job's place in a window."""
+
+    def __init__(self, window: _Window) -> None:
+        self._window = window
+        self._is_slow = False
+
+    async def wait(self, ended: asyncio.Future[str]) -> str:
+        """Wait for the job's end, which others may wait for, too; in another place once that takes long."""
+        while not ended.done():
+            await asyncio.wait([ended], timeout=None if self._is_slow else SLOW_SECONDS)
+            if not ended.done() and self._window.slow < SLOW_JOBS:
+                self._is_slow = True
+                self._window.slow += 1
+                self._window.quick.release()
+        return ended.result()
+
+    def leave(self, _: object) -> None:
+        if self._is_slow:
+            self._window.slow -= 1
+        else:
+            self._window.quick.release()
 
 
 def _refused(method: str, problem: Refused) -> JobResult:

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Collection,
     Coroutine,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,11 +136,14 @@ class SystemdRuntime:
             shown_as=place.directory / "stopped",
             is_user=place.is_user,
         )
+        self._systemctl = "systemctl --user" if place.is_user else "systemctl"
         self._owned: dict[UnitName, Owned] = {}
         self._statuses: dict[UnitName, UnitStatus] = {}
         self._loaded: set[UnitName] = set()
         """Units that systemd has in memory: a new text of these takes a reload to be seen."""
         self._invocations: dict[UnitName, str] = {}
+        self._questions: list[dict[UnitName, set[str]]] = []
+        """Of each question to systemd that is under way: properties that signals told meanwhile."""
         self._readers: set[_Reader] = set()
         self._looking: dict[UnitName, asyncio.Task[None]] = {}
         """Failed units whose last words are being looked up."""
@@ -182,10 +187,10 @@ class SystemdRuntime:
         gone = self._statuses.keys() - self._owned.keys()
         for name in gone:
             del self._statuses[name]
-        for name, owned in self._owned.items():
+        for name in self._owned:
             known = self._statuses.get(name)
             self._statuses[name] = known or UnitStatus(
-                name=name, digest=owned.mark.digest, has_run=(self._ran / name).exists()
+                name=name, has_run=(self._ran / name).exists()
             )
         await self._look_at(self._owned)
         running = [name for name, status in self._statuses.items() if status.active in RUNNING]
@@ -194,14 +199,15 @@ class SystemdRuntime:
         for name in failed:
             if not self._statuses[name].last_lines:
                 self._begin_look(name)
-        self._note_alterations(self._owned)
+        self._note_files(self._owned)
         await self._cut_off.open()
         self._tell(self._owned.keys() | gone)
 
     async def _look_at(self, names: Iterable[UnitName]) -> None:
         """Ask for load, active and sub state; systemd reads what it does not have in memory."""
         for some in _chunks(sorted(names)):
-            [rows] = await self._bus.call("ListUnitsByNames", "as", some)
+            with self._asking() as told:
+                [rows] = await self._bus.call("ListUnitsByNames", "as", some)
             for name, _, load, active, sub, *_ in rows:
                 status = self._statuses.get(name)
                 if status is None:
@@ -209,20 +215,31 @@ class SystemdRuntime:
                 seen = {"LoadState": load}
                 if status.active is not states.active_state(active):
                     seen |= {"ActiveState": active, "SubState": sub}
-                self._set(UnitName(name), states.folded(status, seen))
+                self._set(UnitName(name), states.folded(status, _older(seen, told[name])))
 
     async def _read_details(self, name: UnitName) -> None:
         path = dbus.unit_path(name)
         kind = name[name.rindex(".") + 1 :].capitalize()
+        for interface in (kind, "Unit"):
+            with self._asking() as told:
+                try:
+                    seen = await self._bus.properties(path, f"{SYSTEMD}.{interface}")
+                except Refused:  # it went away meanwhile
+                    return
+            if name in self._statuses:
+                self._fold(name, _older(seen, told[name]))
+
+    @contextmanager
+    def _asking(self) -> Iterator[dict[UnitName, set[str]]]:
+        """Around a question: what signals told of each unit meanwhile. The answer may have been given before them though
+        it is read after them, and must not undo them.
+        """
+        told: dict[UnitName, set[str]] = defaultdict(set)
+        self._questions.append(told)
         try:
-            unit = await self._bus.properties(path, f"{SYSTEMD}.Unit")
-            own = await self._bus.properties(path, f"{SYSTEMD}.{kind}")
-        except Refused:  # it went away meanwhile
-            return
-        status = self._statuses.get(name)
-        if status is not None:
-            self._fold(name, own)
-            self._fold(name, unit)
+            yield told
+        finally:
+            self._questions = [one for one in self._questions if one is not told]
 
     def are_units_installed(self) -> bool:
         """Whether units of this runtime are there, without asking systemd; may be called before `open`."""
@@ -273,7 +290,7 @@ class SystemdRuntime:
                 await self._reload_files()
             await self._look_at(installed)
             await self._cut_off.disarm(disarmed)
-            self._note_alterations(installed)
+            self._note_files(installed)
         self._tell(installed)
         return refused
 
@@ -344,7 +361,7 @@ class SystemdRuntime:
         if self._is_dirty and any(name in self._loaded for name in known):
             async with self._turn:
                 await self._reload_files()
-        self._note_alterations(known)
+        self._note_files(known)
         # Known before it happens: an agent that dies in between asks again, and its own memory decides.
         for name in known:
             self._note_ran(name)
@@ -440,11 +457,13 @@ class SystemdRuntime:
                 hint="give the unit another name",
             )
         owned = self._owned.get(name)
-        if owned is not None and self._files.is_edited(owned):
+        edited = self._files.found(owned).edited if owned is not None else ()
+        if edited:
             path = self._files.shown(self._files.directory / name)
             raise RuntimeRefused(
-                f"{path} was changed by hand on this machine; it is not overwritten",
-                hint=f"keep the change elsewhere, then on the machine: rm {path}",
+                f"{edited[0]} was changed by hand on this machine; it is not overwritten",
+                hint=f"keep the change elsewhere, then on the machine: rm {path} && "
+                f"{self._systemctl} daemon-reload",
             )
 
     def _take(self, owned: Owned) -> None:
@@ -453,7 +472,7 @@ class SystemdRuntime:
         if known is None:
             has_run = (self._ran / owned.name).exists()
             known = UnitStatus(name=owned.name, has_run=has_run)
-        self._set(owned.name, msgspec.structs.replace(known, digest=owned.mark.digest))
+        self._set(owned.name, known)
 
     def _relink(self) -> None:
         try:
@@ -471,13 +490,13 @@ class SystemdRuntime:
             self._is_dirty = True
             raise
 
-    def _note_alterations(self, names: Collection[UnitName]) -> None:
-        owned = {name: self._owned[name] for name in names if name in self._statuses}
-        altered = self._files.alterations(owned)
-        for name in owned:
-            status, words = self._statuses[name], altered.get(name, "")
-            if status.altered != words:
-                self._set(name, msgspec.structs.replace(status, altered=words))
+    def _note_files(self, names: Collection[UnitName]) -> None:
+        """Look how the files of these units are: what of them is installed, and what people changed."""
+        units = {name: self._owned[name] for name in names if name in self._statuses}
+        for name, (is_whole, altered) in self._files.look(units).items():
+            digest = units[name].mark.digest if is_whole else None
+            status = msgspec.structs.replace(self._statuses[name], digest=digest, altered=altered)
+            self._set(name, status)
 
     # --- signals ----------------------------------------------------------------------------------------------------
 
@@ -486,6 +505,8 @@ class SystemdRuntime:
             case "PropertiesChanged":
                 name = dbus.unit_of(path)
                 if name in self._statuses:
+                    for told in self._questions:
+                        told[name].update(body[1])
                     self._fold(name, dbus.plain(body[1]))
             case "JobRemoved":
                 self._jobs.removed(body[1], body[3])
@@ -499,7 +520,7 @@ class SystemdRuntime:
     async def _after_reload(self) -> None:
         """Somebody had systemd read its files anew: perhaps files that people changed."""
         await self._look_at(self._owned)
-        self._note_alterations(self._owned)
+        self._note_files(self._owned)
 
     def _fold(self, name: UnitName, changed: Mapping[str, Any]) -> None:
         before = self._statuses[name]
@@ -568,6 +589,16 @@ class SystemdRuntime:
         return task
 
 
+def _older(seen: Mapping[str, Any], told: Collection[str]) -> dict[str, Any]:
+    """Of an answer, what no signal has told since it was asked for. A state comes with all that belongs to it."""
+    is_told = "ActiveState" in told or "SubState" in told
+    return {
+        key: value
+        for key, value in seen.items()
+        if key not in told and not (is_told and key in ("ActiveState", "SubState"))
+    }
+
+
 class _Reader:
     """Names that changed, gathered until somebody takes them."""
 
@@ -601,9 +632,14 @@ class _Reader:
 def _find_fault(name: UnitName) -> tuple[str, str] | None:
     """What is wrong with the name of a unit that is to be installed, and what to do about it."""
     fault = unit_names.find_fault(name)
-    if fault is None and unit_names.parse(name).is_template:
+    if fault is not None:
+        return fault
+    parts = unit_names.parse(name)
+    if parts.is_template:
         return "it is a template", "install its instances"
-    return fault
+    if parts.type in ("device", "scope"):
+        return f"a {parts.type} has no file", "it comes and goes with what it stands for"
+    return None
 
 
 def _chunks(names: Sequence[UnitName]) -> Iterable[list[UnitName]]:

@@ -44,6 +44,10 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which of several runtimes of this manager installed it."""
     text: str
     """SHA-256 of the text as it was written."""
+    replaced: str = ""
+    """That of the text before it: whoever dies between the two writes leaves that one, and it is nobody's edit."""
+    rest: str
+    """SHA-256 of the drop-in after this line."""
     stop_within: float | None = None
 
 
@@ -58,6 +62,16 @@ class Owned:
     before: frozenset[UnitName]
     pulled_in_by: frozenset[tuple[str, UnitName]] = frozenset()
     """WantedBy or RequiredBy, and a unit that its [Install] names so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How a unit's files are."""
+
+    is_whole: bool
+    """Whether all of it is there as it was installed, or as somebody has changed it since."""
+    edited: tuple[Path, ...] = ()
+    """Files that somebody changed by hand, as the manager sees them."""
 
 
 class UnitFiles:
@@ -108,20 +122,31 @@ class UnitFiles:
 
     def install(self, unit: RunnableUnit) -> Owned:
         """Write the unit's files, the mark first: what has no mark is nobody's. Raises RuntimeRefused."""
-        text = hashlib.sha256(unit.text).hexdigest()
-        mark = Mark(digest=unit.digest, owner=self._owner, text=text, stop_within=unit.stop_within)
         parsed = UnitText.parse(unit.text)
         try:
-            marked = _drop_in(unit, mark, parsed, identifies=self._identifies)
-            drop_in = self._drop_in(unit.name)
-            drop_in.parent.mkdir(exist_ok=True)
-            _write(drop_in, marked)
-            _write(self.directory / unit.name, unit.text)
+            rest = _drop_in(unit, parsed, identifies=self._identifies)
         except BadValue as problem:
             raise RuntimeRefused(
                 f"{unit.name}: a variable cannot be given to it: {problem}"
             ) from None
+        place, drop_in = self.directory / unit.name, self._drop_in(unit.name)
+        before = self._text(unit.name)
+        mark = Mark(
+            digest=unit.digest,
+            owner=self._owner,
+            text=_sha256(unit.text),
+            replaced=_sha256(before) if before is not None else "",
+            rest=_sha256(rest),
+            stop_within=unit.stop_within,
+        )
+        try:
+            drop_in.parent.mkdir(exist_ok=True)
+            _write(drop_in, MARK.encode() + msgspec.json.encode(mark) + b"\n" + rest)
+            _write(place, unit.text)
         except OSError as problem:
+            if before is None:
+                with suppress(OSError):
+                    self.remove(unit.name)
             raise RuntimeRefused(f"{unit.name} cannot be written: {problem.strerror}") from problem
         return _described(unit.name, mark, unit.text, parsed)
 
@@ -133,13 +158,14 @@ class UnitFiles:
         with suppress(OSError):  # others have put something there
             drop_in.parent.rmdir()
 
-    def alterations(self, units: Mapping[UnitName, Owned]) -> dict[UnitName, str]:
-        """How units differ from what was installed, in words; those that do not are not in it."""
-        found: dict[UnitName, list[str]] = {}
+    def look(self, units: Mapping[UnitName, Owned]) -> dict[UnitName, tuple[bool, str]]:
+        """Whether each is whole, and how it differs from what was installed, in words; empty when it does not."""
+        wholes: dict[UnitName, bool] = {}
+        words: dict[UnitName, list[str]] = {}
         for name, owned in units.items():
-            if self.is_edited(owned):
-                path = self.shown(self.directory / name)
-                found.setdefault(name, []).append(f"{path} was changed by hand")
+            found = self.found(owned)
+            wholes[name] = found.is_whole
+            words[name] = [f"{path} was changed by hand" for path in found.edited]
         for directory in self._overrides:
             with suppress(OSError):
                 for entry in os.scandir(directory):
@@ -150,28 +176,43 @@ class UnitFiles:
                         others = sorted(
                             path for path in Path(entry.path).glob("*.conf") if path.name != DROP_IN
                         )
-                        found.setdefault(name, []).extend(
-                            f"{self.shown(path)} adds to it" for path in others
-                        )
+                        words[name] += [f"{self.shown(path)} adds to it" for path in others]
                     elif directory != self.directory:
                         path = Path(entry.path)
                         is_masked = path.is_symlink() and str(path.readlink()) == os.devnull
-                        word = "masks it" if is_masked else "takes its place"
-                        found.setdefault(name, []).append(f"{self.shown(path)} {word}")
-        return {name: "; ".join(words) for name, words in found.items() if words}
+                        does = "masks it" if is_masked else "takes its place"
+                        words[name].append(f"{self.shown(path)} {does}")
+        return {name: (wholes[name], "; ".join(words[name])) for name in units}
 
     def shown(self, path: Path) -> Path:
         """The path as the manager, and whoever works on its machine, sees it."""
         return Path("/") / path.relative_to(self._root)
 
-    def is_edited(self, owned: Owned) -> bool:
-        """Whether the text on the disk is another than was installed. A file that is gone is not edited."""
+    def found(self, owned: Owned) -> Found:
+        """Look at the files. Without a text there is nothing to keep, whatever the drop-in says."""
+        place, drop_in = self.directory / owned.name, self._drop_in(owned.name)
+        edited: list[Path] = []
+        text = self._text(owned.name)
+        if text is None or _sha256(text) == owned.mark.replaced != owned.mark.text:
+            return Found(is_whole=False)
+        if _sha256(text) != owned.mark.text:
+            edited.append(self.shown(place))
         try:
-            return hashlib.sha256(_read(self.directory / owned.name)).hexdigest() != owned.mark.text
-        except FileNotFoundError:
-            return False
+            _, _, rest = _read(drop_in).partition(b"\n")
         except OSError:
-            return True  # a link, or no file at all
+            rest = b""
+        if _sha256(rest) != owned.mark.rest:
+            edited.append(self.shown(drop_in))
+        return Found(is_whole=True, edited=tuple(edited))
+
+    def _text(self, name: UnitName) -> bytes | None:
+        """None where there is none. What is no file, such as a link, has a text that nobody installed."""
+        try:
+            return _read(self.directory / name)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return b""
 
     def _drop_in(self, name: UnitName) -> Path:
         return self.directory / f"{name}.d" / DROP_IN
@@ -201,11 +242,9 @@ def _named(text: UnitText, name: UnitName, section: str, key: str) -> Iterator[U
                 yield UnitName(specifiers.expand(word, parts))
 
 
-def _drop_in(unit: RunnableUnit, mark: Mark, text: UnitText, *, identifies: bool) -> bytes:
-    lines = [
-        MARK + msgspec.json.encode(mark).decode(),
-        "# Written by Argosy with the unit's text; changed and removed with it.",
-    ]
+def _drop_in(unit: RunnableUnit, text: UnitText, *, identifies: bool) -> bytes:
+    """The drop-in after the mark."""
+    lines = ["# Written by Argosy with the unit's text; changed and removed with it."]
     section = SECTION.get(unit.name[unit.name.rindex(".") :])
     if section is not None:
         own = set(_assigned_variables(text, section))
@@ -218,6 +257,10 @@ def _drop_in(unit: RunnableUnit, mark: Mark, text: UnitText, *, identifies: bool
         if identifies and not list(text.values(section, "SyslogIdentifier")):
             lines.append("SyslogIdentifier=" + unit.name.replace("%", "%%"))
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _quoted(assignment: str) -> str:
