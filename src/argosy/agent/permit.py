@@ -17,9 +17,8 @@ from collections.abc import Iterable
 
 from argosy.model.assignment import AssignedUnit
 from argosy.model.link import Delivery, Registered
+from argosy.model.silence import WAITING
 
-WAITING = 2 / 3
-"""The part of `stop_within_seconds` for being heard of again."""
 NEVER = float("-inf")
 
 

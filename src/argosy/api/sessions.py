@@ -36,6 +36,7 @@ from argosy.model.link import Registered
 from argosy.model.machine import Machine
 from argosy.model.presence import Presence
 from argosy.model.server import ServerRecord
+from argosy.model.silence import VOUCHING
 from argosy.settings import PresenceSettings
 from argosy.store import base, codec, keys
 
@@ -44,9 +45,6 @@ RENEWALS = 3
 """How often the lease is renewed in its life."""
 LOOKS = 9
 """How often, in the time that a machine may be silent, somebody looks which ones are."""
-VOUCHING = 2 / 3
-"""Part of the lease's life, counted from when its last renewal was asked for, in which the server vouches. The engine
-counts on it (`engine/presence.py`)."""
 MACHINES_PER_TXN = base.MAX_TXN_OPS // 2
 """Two conditions each."""
 GOODBYE_SECONDS = 1.0

@@ -16,13 +16,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from argosy.model.ids import MachineId
+from argosy.model.silence import MARGIN, shortest_move_after, vouched_for
 from argosy.model.unit import Requirements, WhenCutOff
 from argosy.settings import PresenceSettings
-
-MARGIN = timedelta(seconds=1)
-"""Between the end of a unit on a machine that is cut off and its start elsewhere."""
-SHORTEST_STOP = timedelta(seconds=3)
-"""What a unit that is stopped by being cut off gets for stopping, at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +99,7 @@ def silence_needed(needs: Requirements, settings: PresenceSettings) -> timedelta
     asked = needs.move_after or settings.lost_after
     least = settings.suspect_after
     if needs.when_cut_off is WhenCutOff.STOP:
-        least = vouched_for(settings) + 3 * settings.heartbeat_every + MARGIN
-        least = max(least, vouched_for(settings) + 3 * SHORTEST_STOP + MARGIN)
+        least = shortest_move_after(settings)
     return max(asked, least)
 
 
@@ -128,12 +123,6 @@ def silence_to_end(
     """
     silence = timedelta(seconds=stop_within_seconds) + vouched_for(settings) + MARGIN
     return silence + settings.suspect_after if is_removed else silence
-
-
-def vouched_for(settings: PresenceSettings) -> timedelta:
-    """How much later than the store's own clock for its presence a machine may have been answered by a server: a server
-    answers for two thirds of its lease's life after it asked for the last renewal."""
-    return settings.suspect_after * 2 / 3
 
 
 def _is_braked(vanishing: int, hosting: int, settings: PresenceSettings) -> bool:

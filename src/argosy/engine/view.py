@@ -26,6 +26,7 @@ from argosy.model.machine import Machine
 from argosy.model.moves import MoveOrder
 from argosy.model.observed import Observed, UnitStatus
 from argosy.model.orders import MachineOrders, Scheduling
+from argosy.model.silence import MARGIN
 from argosy.model.snapshot import Snapshot
 from argosy.model.unit import Unit, WhenCutOff
 from argosy.scheduler.board import Board
@@ -287,7 +288,7 @@ class View:
             for unit in self._units.values()
             if unit.requirements.when_cut_off is WhenCutOff.STOP
         )
-        return max(times, default=timedelta()) + presence.MARGIN
+        return max(times, default=timedelta()) + MARGIN
 
     def wait_for(self, names: Collection[UnitName]) -> None:
         """From now on look at the observed states of these units, and of no others: `settled` tells of them."""

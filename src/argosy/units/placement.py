@@ -4,12 +4,15 @@ what happens when its machine is cut off.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 
 import msgspec
 
+from argosy.model.silence import move_after_for, shortest_move_after, stopping_time
 from argosy.model.unit import Condition, Operator, WhenCutOff
+from argosy.settings import PresenceSettings
 from argosy.units import quoting, values
 from argosy.units.diagnostics import Problems
 from argosy.units.names import NameParts
@@ -51,6 +54,10 @@ def read(text: UnitText, name: NameParts, problems: Problems, *, is_global: bool
                     f"{key} has no effect on a unit with Global=yes, which runs once on every machine",
                     hint=f"remove {key}= or Global=",
                 )
+    when_cut_off = section.one("WhenCutOff", values.one_of(WhenCutOff), WhenCutOff.KEEP)
+    move_after = section.optional("MoveAfter", values.positive_duration)
+    if when_cut_off is WhenCutOff.STOP and not is_global:
+        _check_stopping(section, move_after, _stop_timeout(text))
     return Placement(
         memory_bytes=section.one("Memory", values.size, 0),
         cpu_millis=section.one("CPU", values.cpu, 0),
@@ -59,9 +66,53 @@ def read(text: UnitText, name: NameParts, problems: Problems, *, is_global: bool
         max_per_machine=section.optional(
             "MaxPerMachine", values.integer(at_least=1, at_most=100_000)
         ),
-        when_cut_off=section.one("WhenCutOff", values.one_of(WhenCutOff), WhenCutOff.KEEP),
-        move_after=section.optional("MoveAfter", values.positive_duration),
+        when_cut_off=when_cut_off,
+        move_after=move_after,
     )
+
+
+def _check_stopping(
+    section: Section, move_after: timedelta | None, timeout: timedelta | None
+) -> None:
+    """What is cut off must be heard of again or have stopped before `MoveAfter=` is over. Judged by the times that a
+    cluster has unless it is set otherwise; the engine waits longer than `MoveAfter=` says where its own ask for it.
+    """
+    usual = PresenceSettings()
+    if move_after is not None:
+        needed = max(shortest_move_after(usual), move_after_for(timeout or timedelta(), usual))
+        if move_after < needed:
+            why = f" with TimeoutStopSec={_in_words(timeout)}" if timeout is not None else ""
+            section.error_at_key(
+                "MoveAfter",
+                f"MoveAfter={_in_words(move_after)} is too short for WhenCutOff=stop{why}: "
+                "the unit may not have ended by then",
+                hint=f"write MoveAfter={_in_words(needed)} or more"
+                + (", or a shorter TimeoutStopSec=" if timeout is not None else ""),
+            )
+    elif timeout is not None and timeout > stopping_time(usual.lost_after, usual):
+        needed = move_after_for(timeout, usual)
+        section.warning(
+            section.entries("WhenCutOff")[-1],
+            f"stopping takes up to {_in_words(timeout)} by TimeoutStopSec=, but the unit is killed after "
+            f"{_in_words(stopping_time(usual.lost_after, usual))}, so that it can run elsewhere",
+            hint=f"write MoveAfter={_in_words(needed)} to give it that time",
+        )
+
+
+def _stop_timeout(text: UnitText) -> timedelta | None:
+    """The unit's own limit for stopping, None where it has none that ends. What is wrong with it is told elsewhere."""
+    entries = [*text.assigned("Service", "TimeoutSec"), *text.assigned("Service", "TimeoutStopSec")]
+    if not entries:
+        return None
+    try:
+        return values.positive_duration(entries[-1].value)
+    except BadValue:
+        return None
+
+
+def _in_words(time: timedelta) -> str:
+    """Whole seconds, rounded up."""
+    return f"{math.ceil(time.total_seconds())}s"
 
 
 def _read_keys(value: str) -> list[str]:

@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.engine.presence import (
-    MARGIN,
-    SHORTEST_STOP,
     Verdict,
     judge,
     silence_needed,
@@ -18,6 +16,7 @@ from argosy.engine.presence import (
     stop_within,
 )
 from argosy.model.ids import MachineId
+from argosy.model.silence import MARGIN, SHORTEST_STOP
 from argosy.model.unit import Requirements, WhenCutOff
 from argosy.settings import PresenceSettings
 

@@ -41,6 +41,25 @@ def test_placement_is_read_in_full() -> None:
     assert found.move_after == timedelta(minutes=1)
 
 
+def test_the_hint_says_how_long_a_machine_must_be_silent_for_its_unit_to_stop() -> None:
+    sections = "[X-Placement]\nWhenCutOff=stop\nMoveAfter=10s\n"
+    [found] = errors(unit("web@1.service", sections))
+    assert found.endswith("(write MoveAfter=16s or more)")
+    valid(sections.replace("10s", "16s"))
+    [found] = errors(unit("web@1.service", "TimeoutStopSec=1min\n" + sections))
+    assert found.startswith("6:1: MoveAfter=10s is too short")
+    assert found.endswith("(write MoveAfter=187s or more, or a shorter TimeoutStopSec=)")
+    valid("TimeoutStopSec=1min\n" + sections.replace("10s", "187s"))
+
+
+def test_a_unit_that_has_less_time_for_stopping_than_it_asks_for_is_warned_of() -> None:
+    checked = unit("web@1.service", "TimeoutStopSec=1min\n[X-Placement]\nWhenCutOff=stop\n")
+    [found] = checked.diagnostics
+    assert "killed after 5s" in found.message
+    assert found.hint == "write MoveAfter=187s to give it that time"
+    assert not errors(checked)
+
+
 def test_conditions_take_blanks_or_commas_between_alternatives() -> None:
     found = valid("[X-Placement]\nRequire=zone in a b, c\nRequire=disk = ssd\n").requirements
     assert found.metadata == (
@@ -213,6 +232,16 @@ FAULTS = [
     pytest.param("[X-Placement]\nMaxPerMachine=0", "MaxPerMachine: 0 is not within", id="max"),
     pytest.param("[X-Placement]\nWhenCutOff=die", "WhenCutOff: 'die' is none of", id="cut off"),
     pytest.param("[X-Placement]\nMoveAfter=0", "MoveAfter: must be longer", id="move after"),
+    pytest.param(
+        "[X-Placement]\nWhenCutOff=stop\nMoveAfter=15s",
+        "MoveAfter=15s is too short for WhenCutOff=stop: the unit may not have ended by then",
+        id="move too soon",
+    ),
+    pytest.param(
+        "TimeoutStopSec=30s\n[X-Placement]\nWhenCutOff=stop\nMoveAfter=60s",
+        "MoveAfter=60s is too short for WhenCutOff=stop with TimeoutStopSec=30s",
+        id="move before stopped",
+    ),
     pytest.param(
         "[X-Fleet]\nGlobal=yes\n[X-Placement]\nSpread=zone", "Spread has no effect", id="global"
     ),
