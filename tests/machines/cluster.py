@@ -74,7 +74,7 @@ class Cluster:
             await self._server(server, ["join", self.url(first)], settings, token=token)
         token = await self.token("machine")
         await self._each(lambda machine: self.join(machine, token), self.machines)
-        await self.until(self._all_ready, "every machine is there")
+        await self.until(self.all_ready, "every machine is there")
 
     async def _start_etcd(self, machine: Machine) -> None:
         peers = [f"{one.name}=http://{one.address}:2380" for one in self.members]
@@ -163,7 +163,7 @@ class Cluster:
         """All that its agent, or its server, has logged."""
         return "\n".join(str(entry.get("MESSAGE")) for entry in await machine.journal(unit))
 
-    async def _all_ready(self) -> bool:
+    async def all_ready(self) -> bool:
         rows = await self.ask(lambda client: client.machines())
         states = Counter(row["state"] for row in rows)
         return states == {"ready": len(self.machines)}
