@@ -93,6 +93,7 @@ def _writes(
             seen_revision=picture.unit_revisions[name],
             unit=after,
             event=event,
+            beyond=picture.beyond.get(name),
         )
 
 

@@ -89,7 +89,7 @@ async def join_machine(api: Api, request: JoinRequest) -> Joined:
             base.unchanged(known.kvs[0]) if known.kvs else base.absent(keys.identity(machine)),
         ]
         ops = [
-            *_used(token),
+            *_used(kv, token),
             base.Put(keys.identity(machine), codec.encode(identity)),
             api.journal.put(told),
         ]
@@ -127,7 +127,7 @@ async def join_server(api: Api, request: JoinServerRequest) -> ServerJoined:
             f"by token {token.name or token.id}",
             by=f"token {token.id}",
         )
-        ops = [*_used(token), api.journal.put(told)]
+        ops = [*_used(kv, token), api.journal.put(told)]
         if (await api.services.store.txn([base.unchanged(kv)], ops)).succeeded:
             return ServerJoined(
                 ca=authority.certificate.decode(),
@@ -157,7 +157,10 @@ async def renew_certificate(
         request.csr.encode(), machine, cluster=cluster.id, now=api.services.clock()
     )
     renewed = msgspec.structs.replace(identity, serials=(shown, certificates.serial(signed)))
-    put = base.Put(keys.identity(machine), codec.encode(renewed))
+    put = base.Put(
+        keys.identity(machine),
+        codec.encode(renewed, beyond=codec.beyond(found.kvs[0].value, identity)),
+    )
     if not (await api.services.store.txn([base.unchanged(found.kvs[0])], [put])).succeeded:
         raise StaleRevision("the machine's identity changed at the same time", hint="try again")
     await api.feed.catch_up()
@@ -172,7 +175,10 @@ async def settle_certificate(api: Api, machine: MachineId, shown: str) -> None:
     found = await api.services.store.range(keys.identity(machine))
     if found.kvs and codec.decode(found.kvs[0].value, Identity) == identity:
         settled = msgspec.structs.replace(identity, serials=(shown,))
-        put = base.Put(keys.identity(machine), codec.encode(settled))
+        put = base.Put(
+            keys.identity(machine),
+            codec.encode(settled, beyond=codec.beyond(found.kvs[0].value, identity)),
+        )
         await api.services.store.txn([base.unchanged(found.kvs[0])], [put])
 
 
@@ -220,11 +226,13 @@ def _fault(token: Token | None, text: TokenText, kind: TokenKind, now: datetime)
     return ""
 
 
-def _used(token: Token) -> Sequence[base.Op]:
+def _used(kv: base.KeyValue, token: Token) -> Sequence[base.Op]:
     if token.uses_left is None:
         return ()
     less = msgspec.structs.replace(token, uses_left=token.uses_left - 1)
-    return (base.Put(keys.token(token.id), codec.encode(less)),)
+    return (
+        base.Put(keys.token(token.id), codec.encode(less, beyond=codec.beyond(kv.value, token))),
+    )
 
 
 def _refused() -> Unauthenticated:

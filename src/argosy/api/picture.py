@@ -77,6 +77,8 @@ class Picture:
         self.units: dict[UnitName, Unit] = {}
         self.unit_revisions: dict[UnitName, int] = {}
         """mod_revision of each unit's record."""
+        self.beyond: dict[UnitName, codec.Beyond] = {}
+        """What a newer program wrote into units' records that this one does not know; nearly always nothing."""
         self.machines: dict[MachineId, Machine] = {}
         self.holders: dict[MachineId, str] = {}
         """Of the machines that are there: what tells each, in this boot, from another with its id."""
@@ -129,6 +131,8 @@ class Picture:
             elif key.startswith(keys.UNITS):
                 unit = codec.decode(value, Unit) if is_there else None
                 self._fold_unit(UnitName(name), unit, event.kv.mod_revision, changed)
+                beyond = codec.beyond(value, unit) if unit is not None else None
+                _keep(self.beyond, UnitName(name), beyond)
             elif key.startswith(keys.PENDING):
                 explanation = codec.decode(value, Explanation) if is_there else None
                 _keep(self.pending, UnitName(name), explanation)

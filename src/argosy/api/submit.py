@@ -242,6 +242,7 @@ def _update(
         unit=after,
         event=event,
         text=candidate.text if after.digest != before.digest else None,
+        beyond=picture.beyond.get(name) if after.digest == before.digest else None,
     )
     return _Step(change, write if after != before else None)
 

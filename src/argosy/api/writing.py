@@ -37,6 +37,8 @@ class Write:
     """Whoever did it is filled in when it is written."""
     text: bytes | None = None
     """The unit's new text, when it has one."""
+    beyond: codec.Beyond | None = None
+    """What the record has that this program does not know, where that stays true: the text is the same."""
 
 
 class PartlyWritten(StaleRevision):
@@ -99,7 +101,10 @@ def _chunks(writes: Sequence[Write], journal: Journal, by: str) -> Iterator[_Chu
     for write in writes:
         key = keys.unit(write.name)
         compare = base.Compare(key, base.Target.MOD, "=", write.seen_revision)
-        record = base.Delete(key) if write.unit is None else base.Put(key, codec.encode(write.unit))
+        if write.unit is None:
+            record: base.Op = base.Delete(key)
+        else:
+            record = base.Put(key, codec.encode(write.unit, beyond=write.beyond))
         ops = [record, journal.put(msgspec.structs.replace(write.event, by=by))]
         text = None
         if write.unit is not None and write.text is not None:

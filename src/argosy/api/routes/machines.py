@@ -67,15 +67,17 @@ async def order_machine(api: Api, machine: str, body: OrdersRequest) -> Ordered:
         if not record.kvs:
             raise NotFound("there is no such machine", hint="argosy list-machines")
         found = await api.services.store.range(key)
-        before = MachineOrders(machine=machine_id)
+        before, beyond = MachineOrders(machine=machine_id), None
         if found.kvs:
             before = codec.decode(found.kvs[0].value, MachineOrders)
+            beyond = codec.beyond(found.kvs[0].value, before)
         after, told = _changed(api, before, body)
         # A machine that is removed meanwhile gets no orders.
         guard = [base.unchanged(record.kvs[0])]
         guard.append(base.unchanged(found.kvs[0]) if found.kvs else base.absent(key))
         events = [api.journal.put(one) for one in told]
-        result = await api.services.store.txn(guard, [base.Put(key, codec.encode(after)), *events])
+        put = base.Put(key, codec.encode(after, beyond=beyond))
+        result = await api.services.store.txn(guard, [put, *events])
         if result.succeeded:
             picture = await api.feed.catch_up()
             return Ordered(revision=picture.revision, machine=views.machine(picture, machine_id))
