@@ -494,7 +494,7 @@ async def start_all(cluster: HollowCluster, people: People) -> None:
         report("10,000 instances submitted, 500 a request", time.monotonic() - began, "s")
         placed = await people.until(names, people.placed, 120)
         report("... until the last was placed", placed - began, "s")
-        running = await people.until(names, people.running, 120)
+        running = await people.until(names, people.running, 60)
         report("... acknowledged and running", running - began, "s", goal=30)
 
 

@@ -165,9 +165,9 @@ class Picture:
                 server = codec.decode(value, ServerRecord) if is_there else None
                 _keep(self.servers, name, server)
             elif key == keys.BRAKE:
-                held = self.brake.machines if self.brake else ()
+                held = set(self.brake.machines if self.brake else ())
                 self.brake = codec.decode(value, Brake) if is_there else None
-                changed.machines.update(held, self.brake.machines if self.brake else ())
+                changed.machines |= held ^ set(self.brake.machines if self.brake else ())
             elif key.startswith(keys.EVENTS) and is_there:
                 changed.events.append((key, codec.decode(value, Event)))
             elif key == keys.CLUSTER:

@@ -1,4 +1,4 @@
-"""Writes what many machines say in few transactions: whatever comes while one is under way goes together in the next.
+"""Writes what many machines say in few transactions: whatever comes while some are under way goes together next.
 
 Each change has a condition of its own and is written if that holds, whatever becomes of the others. A change that comes
 alone is written at once, so nobody waits for company. Without this, a thousand machines that start their units at once
@@ -47,13 +47,15 @@ class Together:
         self._waiting.append(change)
         async with self._turn:
             while not change.is_done:
-                await self._write_some()
+                # All that wait, side by side: were it one transaction after the other, a busy server would fall behind.
+                async with asyncio.TaskGroup() as tasks:
+                    for portion in self._portions():
+                        tasks.create_task(self._write(portion), name="write for many machines")
         if isinstance(change.outcome, ArgosyError):
             raise change.outcome
         return change.outcome
 
-    async def _write_some(self) -> None:
-        some = self._take()
+    async def _write(self, some: Sequence[_Change]) -> None:
         outcomes: Sequence[Outcome] = [_unknown()] * len(some)
         try:
             outcomes = await self._carry_out(some)
@@ -61,21 +63,27 @@ class Together:
             for change, outcome in zip(some, outcomes, strict=True):
                 change.outcome, change.is_done = outcome, True
 
-    def _take(self) -> list[_Change]:
-        """As many of those that wait longest as fit one transaction, and of each guard's key one."""
-        some: list[_Change] = []
+    def _portions(self) -> list[list[_Change]]:
+        """All that wait, as much in each as fits one transaction; of several with one guard only the first: the others
+        have to see what became of it.
+        """
+        portions: list[list[_Change]] = []
         guarded: set[str] = set()
+        later: deque[_Change] = deque()
         count = size = 0
-        while self._waiting:
-            change = self._waiting[0]
-            count += len(change.ops)
-            size += sum(map(_size, change.ops))
-            is_full = count > MOST_OPS or size > MOST_BYTES or change.guard.key in guarded
-            if some and is_full:
-                break
+        for change in self._waiting:
+            if change.guard.key in guarded:
+                later.append(change)
+                continue
             guarded.add(change.guard.key)
-            some.append(self._waiting.popleft())
-        return some
+            more = sum(map(_size, change.ops))
+            if not portions or count + len(change.ops) > MOST_OPS or size + more > MOST_BYTES:
+                portions.append([])
+                count = size = 0
+            portions[-1].append(change)
+            count, size = count + len(change.ops), size + more
+        self._waiting = later
+        return portions
 
     async def _carry_out(self, some: Sequence[_Change]) -> Sequence[Outcome]:
         if len(some) > 1:

@@ -29,6 +29,8 @@ from argosy.settings import EngineSettings
 from argosy.store import base
 
 log = logging.getLogger(__name__)
+LONGEST_BREAK = 0.1
+"""Seconds between two turns, at most, while there is something to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +117,12 @@ class Engine:
             deadline = min(next_full, leading.look_again_at)
             batches = await inbox.take(deadline)
             scope = Scope.nothing()
+            began = loop.time()
             for batch in batches:
                 scope = scope | leading.view.fold(batch, leading.board)
-            began = loop.time()
             sentence = await leading.turn(scope)
-            self._turned(loop.time() - began)
+            took = loop.time() - began
+            self._turned(took)
             if loop.time() >= next_full:
                 await self._full_turn(leading)
                 next_full = loop.time() + full_every
@@ -127,6 +130,9 @@ class Engine:
                 self._say(
                     sentence or _about(leading.braked), is_leading=True, braked=leading.braked
                 )
+            # Machines are answered by the same process: it gets as much time as the engine took, and what comes meanwhile
+            # is decided together.
+            await asyncio.sleep(min(took, LONGEST_BREAK))
 
     async def _full_turn(self, leading: Leading) -> None:
         missed = await leading.full_turn()

@@ -67,6 +67,9 @@ class View:
         """Lost machines that were there again, if only for a moment: what was believed of them is over."""
         self.brake: Brake | None = None
         self._awaited: frozenset[UnitName] = frozenset()
+        self._limits: dict[MachineId, set[timedelta]] = {}
+        """What `hosting` found of each machine, until something changes that it depends on: while machines vanish by the
+        hundred it is asked for with each of them."""
         self.trusted_since = asyncio.get_running_loop().time()
         """Loop time from which on the view has been unbroken."""
 
@@ -149,6 +152,7 @@ class View:
                     self._units[name] = codec.decode(event.kv.value, Unit)
                 else:
                     self._units.pop(name, None)
+                self._limits.clear()
                 units.add(name)
             elif key.startswith(keys.MACHINES):
                 machine_id = MachineId(keys.last_part(key))
@@ -160,6 +164,7 @@ class View:
                 else:
                     self._said.pop(machine_id, None)
                     self._machines.pop(machine_id, None)
+                    self._limits.pop(machine_id, None)
                     board.set_usable(machine_id, False)
                 machines.add(machine_id)
             elif key.startswith(keys.ORDERS):
@@ -241,17 +246,14 @@ class View:
 
     def hosting(self, settings: PresenceSettings) -> dict[MachineId, set[timedelta]]:
         """Machines that have units which could run elsewhere, and after which silences these may."""
-        found: dict[MachineId, set[timedelta]] = {}
-        for machine, assignment in self.assignments.items():
+        for machine in self.assignments.keys() - self._limits.keys():
             is_removed = machine not in self._machines
-            limits = {
+            self._limits[machine] = {
                 limit
-                for one in assignment.units
+                for one in self.assignments[machine].units
                 if (limit := self._silence_needed(one, settings, is_removed)) is not None
             }
-            if limits:
-                found[machine] = limits
-        return found
+        return {machine: limits for machine, limits in self._limits.items() if limits}
 
     def _silence_needed(
         self, assigned: AssignedUnit, settings: PresenceSettings, is_removed: bool
@@ -336,6 +338,7 @@ class View:
         if said is None:
             return
         machine = self._machines[machine_id] = self._orders.applied_to(said)
+        self._limits.pop(machine_id, None)
         board.add_machine(machine)
         board.set_usable(machine_id, machine_id in self._present)
 
@@ -349,6 +352,7 @@ class View:
             if one.is_leaving:
                 self._leaving.setdefault(one.name, {})[machine_id] = one
         self.assignments[machine_id] = assignment
+        self._limits.pop(machine_id, None)
         self.assignment_revisions[machine_id] = revision
 
     def _forget_leaving(self, machine_id: MachineId, name: UnitName) -> None:
