@@ -16,7 +16,7 @@ import logging
 from collections import ChainMap
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from argosy.agent import containers
@@ -103,11 +103,19 @@ class Agent:
         self._stream: asyncio.Timeout | None = None
         """Around the stream of assignments: its end is moved to now when the assignment has to be read anew."""
         self._asked_at = 0.0
+        self._has_heard = False
+        """Whether a server has told, in this life, of the assignment that is held. What the disk says may be older than
+        what was done before, when it was full then: until that is known, nothing is stopped that runs.
+        """
+        self._is_kept = True
+        """Whether the disk has the assignment that is held."""
         self._saving: asyncio.TimerHandle | None = None
-        """A write of what was started that is to come."""
+        """A write to the disk that is to come."""
 
     async def run(self) -> None:
         """Run until cancelled. Raises what ended one of its tasks: an agent with a dead part is no agent."""
+        if self._delivery is not None:
+            self._take_over()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow(), name="follow the assignment")
@@ -116,7 +124,7 @@ class Agent:
                 tasks.create_task(self._reporter.run(), name="report")
         finally:
             if self._saving is not None:
-                self._save_started_now()
+                self._save_now()
             for job in self._jobs:
                 job.cancel()
             await asyncio.gather(*self._jobs, return_exceptions=True)
@@ -145,6 +153,9 @@ class Agent:
                 if held is not None and _rank(delivery) >= _rank(held):
                     self._permit.read(delivery, asked_at=asked_at)
                     self._touch(self._single())
+                    if not self._has_heard:
+                        self._has_heard = True
+                        self._touch_everything()
                 if self._permit.is_outdated(asked_at):
                     return
 
@@ -160,11 +171,8 @@ class Agent:
                 return
             if _rank(delivery) <= _rank(held):
                 return
-        try:
-            self._disk.save_assignment(delivery)
-        except OSError as problem:
-            log.error("the assignment is obeyed but cannot be kept on the disk: %s", problem)
         self._delivery = delivery
+        self._save_assignment()
         # What was held back is tried at once, also where the assignment says the same of it as before.
         self._touch(self._not_before)
         self._not_before.clear()
@@ -185,6 +193,7 @@ class Agent:
         self._assigned = {unit.name: unit for unit in self._delivery.assignment.units}
         self._permit.take_units(self._assigned.values())
         self._forget_starts()
+        self._recognize()
 
     # --- units that must not run twice --------------------------------------------------------------------------
 
@@ -264,8 +273,6 @@ class Agent:
         loop = asyncio.get_running_loop()
         full_every = self._settings.full_turn_every.total_seconds()
         next_full = loop.time() + full_every
-        if self._delivery is not None:
-            self._take_over()
         self._touch_everything()
         while True:
             self._turn()
@@ -304,6 +311,10 @@ class Agent:
             )
             if not self._is_asked(step) and self._is_allowed(step)
         ]
+        if not self._has_heard:
+            ending = (actions.Stop, actions.Remove, actions.Restart)
+            held_back = {step.unit for step in steps if isinstance(step, ending)}
+            steps = [step for step in steps if step.unit not in held_back]
         leaving = {step.unit for step in steps if isinstance(step, actions.Remove)}
         stopping = leaving | {step.unit for step in steps if isinstance(step, actions.Stop)}
         self._unremember(stopping)
@@ -326,6 +337,21 @@ class Agent:
             if not isinstance(step, actions.Start | actions.Restart) or step in starts:
                 log.info("%s %s: %s", type(step).__name__.lower(), step.unit, step.reason)
 
+    def _recognize(self) -> None:
+        """Units that run as they are assigned, and of which nobody remembers the start (the disk was full then), have had
+        the one that is asked for now. Otherwise they would miss every restart that is asked for later.
+        """
+        statuses = self._runtime.statuses()
+        for name, unit in self._assigned.items():
+            status = statuses.get(name)
+            is_as_assigned = status is not None and status.digest == unit.version
+            if is_as_assigned and status is not None and has_processes(status):
+                found = Started(version=unit.version, generation=unit.generation)
+                is_known = name in self._started or name in self._asked
+                if unit.desired is DesiredState.LAUNCHED and not is_known:
+                    self._started[name] = found
+                    self._save_soon()
+
     def _forget_starts(self) -> None:
         """A unit that is not to be launched loses its memory of having been, so that the next launch starts it."""
         launched = {
@@ -334,7 +360,7 @@ class Agent:
         forgotten = self._started.keys() - launched
         if forgotten:
             self._started = {n: s for n, s in self._started.items() if n in launched}
-            self._save_started()
+            self._save_soon()
         self._asked = {n: s for n, s in self._asked.items() if n in launched}
         self._refusals = {n: why for n, why in self._refusals.items() if n in self._assigned}
 
@@ -456,7 +482,7 @@ class Agent:
         begun = {name: self._asked[name] for name in names if name in self._asked}
         if any(self._started.get(name) != started for name, started in begun.items()):
             self._started |= begun
-            self._save_started()
+            self._save_soon()
 
     def _unremember(self, names: Iterable[UnitName]) -> None:
         """What this agent stops has had no start: the old text may be wanted again before the stop has ended, or before
@@ -464,27 +490,44 @@ class Agent:
         """
         remembered = [name for name in names if self._forget_start(name)]
         if remembered:
-            self._save_started_now()
+            self._save_now()
 
     def _forget_start(self, name: UnitName) -> bool:
         asked, started = self._asked.pop(name, None), self._started.pop(name, None)
         return asked is not None or started is not None
 
-    def _save_started(self) -> None:
-        """Soon, so that many starts are one write."""
+    def _save_soon(self) -> None:
+        """Keep on the disk what was started, soon, so that many starts are one write."""
+        self._save_after(self._settings.coalesce_for)
+
+    def _save_after(self, delay: timedelta) -> None:
         if self._saving is None:
             loop = asyncio.get_running_loop()
-            delay = self._settings.coalesce_for.total_seconds()
-            self._saving = loop.call_later(delay, self._save_started_now)
+            self._saving = loop.call_later(delay.total_seconds(), self._save_now)
 
-    def _save_started_now(self) -> None:
+    def _save_now(self) -> None:
         if self._saving is not None:
             self._saving.cancel()
             self._saving = None
+        if not self._is_kept:
+            self._save_assignment()
         try:
             self._disk.save_started(self._started)
         except OSError as problem:
             log.error("what was started cannot be kept on the disk: %s", problem)
+            self._save_after(self._settings.retry_after)
+
+    def _save_assignment(self) -> None:
+        """One that cannot be kept is obeyed all the same, and written when there is room."""
+        assert self._delivery is not None
+        try:
+            self._disk.save_assignment(self._delivery)
+        except OSError as problem:
+            self._is_kept = False
+            log.error("the assignment is obeyed but cannot be kept on the disk: %s", problem)
+            self._save_after(self._settings.retry_after)
+        else:
+            self._is_kept = True
 
     def _forget_texts(self) -> None:
         if self._delivery is not None:

@@ -2,9 +2,11 @@
 
 With these a machine that reboots brings all its units back with no server in reach. Files are written whole, beside
 their final place, made durable and renamed, so a crash leaves the old or the new one. A file that cannot be read is no
-reason to run nothing else: it counts as missing and is asked for again.
+reason to run nothing else: it counts as missing and is asked for again; in the place of the assignment stands the one
+before.
 
     assignment.json     Delivery: cluster, epoch, revision, assignment
+    assignment.old      the one before
     started.json        name -> Started
     texts/DIGEST        exact text of a unit
 """
@@ -58,11 +60,13 @@ class DirectoryDisk:
 
     def load(self) -> tuple[Delivery | None, dict[UnitName, Started]]:
         delivery = _read(self._directory / "assignment.json", Delivery)
+        delivery = delivery or _read(self._directory / "assignment.old", Delivery)
         started = _read(self._directory / "started.json", dict[UnitName, Started])
         return delivery, started or {}
 
     def save_assignment(self, delivery: Delivery) -> None:
-        _write(self._directory / "assignment.json", msgspec.json.encode(delivery))
+        path = self._directory / "assignment.json"
+        _write(path, msgspec.json.encode(delivery), old=self._directory / "assignment.old")
 
     def save_started(self, started: Mapping[UnitName, Started]) -> None:
         _write(self._directory / "started.json", msgspec.json.encode(started))
@@ -90,10 +94,13 @@ def _read(path: Path, kind: type[T]) -> T | None:
         return None
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, *, old: Path | None = None) -> None:
+    """old: where what is replaced is kept."""
     beside = path.with_name(f".{path.name}.new")
     with beside.open("wb") as file:
         file.write(content)
         file.flush()
         os.fdatasync(file.fileno())
+    if old is not None and _read(path, Delivery) is not None:
+        path.replace(old)
     beside.replace(path)

@@ -38,8 +38,8 @@ def seeds(count: int) -> range:
     """
     text = os.environ.get(VARIABLE)
     if text is None:
-        first = secrets.randbelow(1 << 32)
-        return range(first, first + count)
+        new = secrets.randbelow(1 << 32)
+        return range(new, new + count)
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip())
     if match is None:
         raise Invalid(
@@ -77,6 +77,7 @@ async def survive(cluster: Cluster, how: Storm | None = None) -> None:
     """A storm, then the end of all faults: everything becomes as people want it, and stays so without a write."""
     await storm(cluster, how)
     cluster.heal()
+    await cluster.sleep(1)
     await let_orders_stand(cluster)
     await cluster.settle()
     evening_out = cluster.settings.rebalance_after.total_seconds()

@@ -89,7 +89,7 @@ def _kill_agent_at_a_step(cluster: Cluster, chance: random.Random) -> None:
         life = node.lives
 
         def strike() -> None:
-            if node.is_agent_up and node.lives == life and not node.machine.disk.is_full:
+            if node.is_agent_up and node.lives == life:
                 node.kill_agent()
                 _later(chance, 10, lambda: _revive(node))
 
@@ -111,7 +111,7 @@ def _kill_server_at_a_step(cluster: Cluster, chance: random.Random) -> None:
 
 def _cut_power(cluster: Cluster, chance: random.Random) -> None:
     node = chance.choice(_nodes(cluster))
-    if node.machine.is_on and not node.machine.disk.is_full:
+    if node.machine.is_on:
         cluster.kill_machine(node.name)
         _later(chance, 60, lambda: _power_on(cluster, node))
 
@@ -139,7 +139,7 @@ def _stop_server(cluster: Cluster, chance: random.Random) -> Lasting:
 def _reboot_cut_off(cluster: Cluster, chance: random.Random) -> None:
     """A machine that comes up with no server in reach."""
     node = chance.choice(_nodes(cluster))
-    if node.machine.is_on and not node.machine.disk.is_full:
+    if node.machine.is_on:
         cluster.cut_off(node.name)
         cluster.kill_machine(node.name)
         cluster.boot_machine(node.name)
@@ -252,9 +252,6 @@ def _jump_clock(cluster: Cluster, chance: random.Random) -> None:
 
 
 def _fill_disk(cluster: Cluster, chance: random.Random) -> None:
-    """Of an agent that lives through it: one that is killed while it can write nothing forgets what it did meanwhile, and
-    may miss a start (`docs/design/simulation.md`, limits).
-    """
     node = chance.choice(_nodes(cluster))
     running().trace.note(f"{node.name}: disk full")
     disk = node.machine.disk

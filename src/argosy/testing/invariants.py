@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from argosy.model.assignment import AssignedUnit, Assignment
+from argosy.model.cluster import Cluster
 from argosy.model.event import Event
 from argosy.model.ids import Digest, MachineId, UnitName
 from argosy.model.link import Delivery
@@ -68,6 +69,7 @@ class Checker:
         self.units: dict[UnitName, Unit] = {}
         self.machines = MachineBook(self._presence)
         self.assignments: dict[MachineId, Assignment] = {}
+        self.epoch = 1
         self.pending: set[UnitName] = set()
         self.moves_asked: set[UnitName] = set()
         """Units that somebody asked to move, not answered yet."""
@@ -128,6 +130,8 @@ class Checker:
             if key == keys.LEADER:
                 self._leader = value
                 self.machines.trusted_since = running().time()
+            elif key == keys.CLUSTER and is_put:
+                self.epoch = codec.decode(value, Cluster).epoch
             elif key.startswith(keys.UNITS):
                 self._fold_unit(UnitName(name), codec.decode(value, Unit) if is_put else None)
             elif key.startswith(keys.LOST) and is_put:

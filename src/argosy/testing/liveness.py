@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from argosy.model.assignment import AssignedUnit
+from argosy.model.assignment import EPOCH_BITS, AssignedUnit
 from argosy.model.ids import MachineId, UnitName
 from argosy.model.observed import ActiveState, UnitStatus
 from argosy.model.orders import Scheduling
@@ -90,6 +90,8 @@ def _placement(checker: Checker, unit: Unit, seen: Mapping[MachineId, SimMachine
     for machine, one in assigned.items():
         if not _is_current(one, unit):
             yield f"{unit.name} on {machine} is assigned as it was before its last change"
+        if one.fence and one.fence >> EPOCH_BITS != checker.epoch:
+            yield f"{unit.name} on {machine} has its fence from before the restore"
         if machine not in seen and not unit.requirements.is_global and _homes(checker, unit, seen):
             yield f"{unit.name} is assigned to {machine}, which is gone, and could run elsewhere"
         if checker.machines.scheduling(machine) is Scheduling.DRAINED and machine in seen:
