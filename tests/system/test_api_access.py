@@ -28,6 +28,7 @@ from argosy.api.removing import remove_machine
 from argosy.model.event import Event
 from argosy.model.identity import Identity
 from argosy.model.ids import MachineId, UnitName
+from argosy.model.observed import Observed
 from argosy.model.token import Role, Token, TokenKind
 from argosy.pki import certificates
 from argosy.pki.authority import Authority
@@ -359,6 +360,34 @@ async def test_a_renewed_certificate_ends_the_old_one_when_it_is_used(server: Tl
     assert (await new.report()).status == 204
     assert (await new.report()).status == 204
     assert (await old.report()).status == 401
+
+
+# --- agents of neighbouring versions --------------------------------------------------------------------------------
+
+
+async def test_a_newer_agent_is_served_and_what_it_says_more_is_passed_over(
+    server: TlsServer,
+) -> None:
+    context = await server.machine(ME)
+    machine = {"id": ME, "hostname": "one", "gpus": 2, "capacity": {"memory_bytes": 1, "disks": []}}
+    body = {"machine": machine, "holder": "boot-1", "protocol": 2, "wishes": ["more"]}
+    answer = await server.ask("PUT", "/v1/agent/machine", body, context=context)
+    assert answer.status == 200
+    status = {"name": "web.service", "digest": "a" * 64, "active": "active", "pressure": 0.1}
+    report = {"session": answer.json["session"], "changed": [status], "mood": "good"}
+    answer = await server.ask("POST", "/v1/agent/report", report, context=context)
+    assert answer.status == 204
+    found = (await server.store.range(keys.observed(ME, UnitName("web.service")))).kvs[0]
+    assert codec.decode(found.value, Observed).status.active == "active"
+
+
+async def test_an_agent_too_old_to_be_served_is_told_what_to_do(server: TlsServer) -> None:
+    context = await server.machine(ME)
+    body = {"machine": {"id": ME}, "holder": "boot-1", "protocol": 0}
+    answer = await server.ask("PUT", "/v1/agent/machine", body, context=context)
+    assert answer.status == 501
+    assert answer.json["error"]["hint"] == "update argosy on the machine"
+    assert not (await server.store.range(keys.presence(ME))).kvs
 
 
 # --- those who lie --------------------------------------------------------------------------------------------------

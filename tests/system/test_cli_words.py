@@ -356,6 +356,7 @@ async def test_status_of_a_global_unit_shows_every_machine(argosy: Run) -> None:
               state: activating (auto-restart) on 2c5a0d3e... since 2026-03-14 15:09:26; 1min 30s ago
               cause: the main process exited with code 127 (a shell's way to say: command not found)
            restarts: 2
+            machine: suspect: no server hears of it; its units stay where they are
               place: fewest units of 2 machines that fit
         """),
     )

@@ -189,6 +189,23 @@ def test_with_two_servers_on_etcd_agents_go_to_the_one_that_answers(
             lambda: second.url in (machine.directory / "servers.json").read_text(),
             "the machine knows both servers",
         )
+        found = as_json(cluster.admin("doctor", "--json"))
+        texts = {one["subject"]: one["text"] for one in found}
+        assert texts["servers"] == "2 there: s1, s2"
+        assert "leads" in texts["etcd"]
+        assert texts["clocks"].startswith("of 1 machines agree within")
+        assert texts["certificates"].startswith("of 1 machines are good for 89d")
+        about = (
+            "server",
+            "servers",
+            "engine",
+            "store",
+            "etcd",
+            "certificate",
+            "machines",
+            "clocks",
+        )
+        assert {one["level"] for one in found if one["subject"] in about} == {"good"}
         cluster.start_units("one.service")
         for _ in range(2):  # each server dies once, so that the one that the agent speaks to does
             cluster.servers.reverse()

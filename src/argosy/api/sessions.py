@@ -122,6 +122,11 @@ class Sessions:
         finally:
             await self._say_goodbye()
 
+    @property
+    def count(self) -> int:
+        """How many machines this server hears of."""
+        return len(self._sessions)
+
     # --- for gates ----------------------------------------------------------------------------------------------
 
     async def register(self, machine: Machine, holder: str, *, asked: int = 0) -> Registered:

@@ -41,6 +41,15 @@ class MachineNames:
     def __init__(self, machines: Sequence[MachineView], *, full: bool = False) -> None:
         self._addresses = {machine["id"]: machine["address"] for machine in machines}
         self._full = full
+        self._away = {
+            machine["id"]: f"{machine['state']}: {machine['why']}"
+            for machine in machines
+            if machine["state"] in ABSENT
+        }
+
+    def trouble(self, machine_id: str) -> str:
+        """Why what is known of the machine may be out of date; empty when it is there."""
+        return self._away.get(machine_id, "")
 
     def __call__(self, machine_id: str) -> str:
         address = self._addresses.get(machine_id, "")

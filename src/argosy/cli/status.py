@@ -74,6 +74,8 @@ def describe(why: Why, machine_name: naming.MachineNames, style: Style) -> list[
             lines.append(_field("state", f"on its way to {shown}"))
         else:
             lines += _state(row, shown, now, style)
+        if trouble := machine_name.trouble(machine):
+            lines.append(_field("machine", style.paint(terminal.printable(trouble), "red")))
         if reason := reasons.get(machine):
             lines.append(_field("place", terminal.printable(reason)))
     if why["explanation"]:

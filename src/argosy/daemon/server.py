@@ -158,6 +158,7 @@ async def server(settings: ServerSettings) -> AsyncIterator[str]:
             observed=observed,
             name=name,
             store=store,
+            sessions=sessions,
             questions=questions,
             engine=lambda: engine.status,
             expiries=place.expiries,

@@ -23,6 +23,7 @@ from argosy.api import views
 from argosy.api.picture import Picture
 from argosy.api.questions import Questions
 from argosy.api.schemas import MachineState
+from argosy.api.sessions import Sessions
 from argosy.daemon.exposition import BUCKETS, new_registry
 from argosy.engine.engine import EngineStatus
 from argosy.errors import ArgosyError
@@ -96,6 +97,7 @@ class ServerMetrics:
     observed: Observed
     name: str
     store: Store
+    sessions: Sessions
     questions: Questions
     engine: Callable[[], EngineStatus]
     expiries: Callable[[], Mapping[str, datetime]]
@@ -137,8 +139,13 @@ class ServerMetrics:
         )
         yield _gauge("argosy_servers", "Servers that are there.", len(picture.servers))
         yield _gauge(
+            "argosy_sessions",
+            "Machines that this server hears of, and vouches for.",
+            self.sessions.count,
+        )
+        yield _gauge(
             "argosy_agents_connected",
-            "Machines whose agents are connected to this server.",
+            "Machines that can be asked through this server.",
             self.questions.connected,
         )
         expiry = GaugeMetricFamily(

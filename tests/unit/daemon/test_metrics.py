@@ -17,6 +17,7 @@ from argosy import __version__
 from argosy.api.cluster import open_cluster
 from argosy.api.picture import Picture
 from argosy.api.questions import Questions
+from argosy.api.sessions import Sessions
 from argosy.daemon import metrics_port
 from argosy.daemon.agent_metrics import AgentMetrics, _starts
 from argosy.daemon.server_metrics import Observed, ServerMetrics
@@ -63,6 +64,7 @@ async def server_metrics(store: base.Store, observed: Observed) -> tuple[ServerM
         observed=observed,
         name="s1",
         store=store,
+        sessions=Sessions(store, name="s1", clock=clock),
         questions=Questions(),
         engine=lambda: EngineStatus("s1", is_leading=True, sentence=""),
         expiries=lambda: {"server": EXPIRES},
