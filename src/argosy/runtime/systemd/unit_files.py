@@ -168,17 +168,20 @@ class UnitFiles:
             words[name] = [f"{path} was changed by hand" for path in found.edited]
         for directory in self._overrides:
             with suppress(OSError):
-                for entry in os.scandir(directory):
-                    name = UnitName(entry.name.removesuffix(".d"))
+                # os.listdir, because this looks at a thousand entries while the event loop waits.
+                for entry in os.listdir(directory):  # noqa: PTH208
+                    name = UnitName(entry.removesuffix(".d"))
                     if name not in units:
                         continue
-                    if entry.name.endswith(".d"):
-                        others = sorted(
-                            path for path in Path(entry.path).glob("*.conf") if path.name != DROP_IN
-                        )
-                        words[name] += [f"{self.shown(path)} adds to it" for path in others]
+                    path = directory / entry
+                    if entry.endswith(".d"):
+                        others = sorted(set(os.listdir(path)) - {DROP_IN})  # noqa: PTH208
+                        words[name] += [
+                            f"{self.shown(path / other)} adds to it"
+                            for other in others
+                            if other.endswith(".conf")
+                        ]
                     elif directory != self.directory:
-                        path = Path(entry.path)
                         is_masked = path.is_symlink() and str(path.readlink()) == os.devnull
                         does = "masks it" if is_masked else "takes its place"
                         words[name].append(f"{self.shown(path)} {does}")
