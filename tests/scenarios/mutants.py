@@ -1,7 +1,6 @@
 """Bugs on purpose: each a small change of a real class, of a kind that other orchestrators have had."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +10,7 @@ import msgspec
 
 from argosy.agent.agent import Agent
 from argosy.agent.planner import Started
+from argosy.api.sessions import Session, Sessions
 from argosy.errors import Indeterminate, Temporary
 from argosy.model.assignment import Assignment
 from argosy.model.ids import UnitName
@@ -21,7 +21,12 @@ from argosy.testing.cluster import Shape, Story
 from argosy.testing.explore import survive
 from argosy.testing.members import Parts
 from argosy.testing.store import FaultyStore
-from scenarios.stories import leader_stands_still_at_work
+from scenarios.stories import (
+    full_disks,
+    leader_stands_still_at_work,
+    many_vanish,
+    partitions,
+)
 
 FOUR_MACHINES: list[dict[str, str]] = [{"disk": "ssd"}, {"disk": "hdd"}, {}, {}]
 
@@ -29,21 +34,16 @@ FOUR_MACHINES: list[dict[str, str]] = [{"disk": "ssd"}, {"disk": "hdd"}, {}, {}]
 class StopsWhenCutOff(Agent):
     """Absence treated as a command: no stream of assignments counts as an assignment to run nothing."""
 
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async with self._link.assignments() as deliveries:
-                    async for delivery in deliveries:
-                        self._accept(delivery)
-            except Temporary:
-                held = self._delivery
-                if held is not None:
-                    nothing = Assignment(machine=self._machine.id)
-                    revision = held.revision + 1
-                    self._accept(
-                        msgspec.structs.replace(held, revision=revision, assignment=nothing)
-                    )
-            await asyncio.sleep(self._settings.retry_after.total_seconds())
+    async def _read_stream(self) -> None:
+        try:
+            await super()._read_stream()
+        except Temporary:
+            held = self._delivery
+            if held is not None:
+                nothing = Assignment(machine=self._machine.id)
+                revision = held.revision + 1
+                self._accept(msgspec.structs.replace(held, revision=revision, assignment=nothing))
+            raise
 
 
 class TakesAnyAssignment(Agent):
@@ -63,6 +63,35 @@ class BouncesOnStart(Agent):
             UnitName(name): Started(version=started.version, generation=-1)
             for name, started in self._started.items()
         }
+
+
+class ObeysItsDisk(Agent):
+    """Takes for the newest assignment what its disk has, though the disk may have been full."""
+
+    def __init__(self, *args: Any, **others: Any) -> None:
+        super().__init__(*args, **others)
+        self._has_heard = True
+
+
+class NeverArms(Agent):
+    """Leaves it to itself to stop in time what must not run twice."""
+
+    async def _arm(self, names: Iterable[UnitName]) -> None:
+        return
+
+
+class StartsUnasked(Agent):
+    """Starts what must not run twice by what its disk says, with no server in reach."""
+
+    def _may_start(self, name: UnitName) -> bool:
+        return True
+
+
+class VouchesBlindly(Sessions):
+    """Answers machines whether its own lease still lives or not."""
+
+    def vouch(self, session: Session) -> None:
+        return
 
 
 class RetriesBlindly(FaultyStore):
@@ -108,6 +137,11 @@ def impatient() -> EngineSettings:
     return EngineSettings(presence=PresenceSettings(patience=timedelta()))
 
 
+def brakeless() -> EngineSettings:
+    """Believes in the loss of any number of machines at once."""
+    return EngineSettings(presence=PresenceSettings(brake_share=1.0))
+
+
 def shape(**parts: Any) -> Shape:
     """Four machines, two servers, and what is broken."""
     return Shape(machines=FOUR_MACHINES, servers=2, parts=Parts(**parts))
@@ -132,4 +166,15 @@ MUTANTS = {
         shape(client=CommitsUnguarded), ("S3",), leader_stands_still_at_work
     ),
     "no patience after a change of leader": Mutant(replace(SOUND, engine=impatient()), ("P2",)),
+    "no brake when many machines vanish": Mutant(
+        replace(SOUND, engine=brakeless()), ("L5",), many_vanish
+    ),
+    "an older assignment obeyed after a full disk": Mutant(
+        shape(agent=ObeysItsDisk), ("S4",), full_disks
+    ),
+    "nothing that ends what is cut off": Mutant(shape(agent=NeverArms), ("S1",), partitions),
+    "a start without a server's word": Mutant(shape(agent=StartsUnasked), ("S1",), partitions),
+    "a server that vouches without a lease": Mutant(
+        shape(sessions=VouchesBlindly), ("S1",), partitions
+    ),
 }

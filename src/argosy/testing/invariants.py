@@ -59,6 +59,9 @@ class _Told:
     """Also what it was told twice or too late."""
     generations: dict[UnitName, int] = field(default_factory=dict)
     """Of the last start or restart that it asked for."""
+    boot: int = 0
+    earlier: Delivery | None = None
+    """The newest that an agent before it was told in this boot: what runs may be by that, even if no disk has it."""
 
 
 class Checker:
@@ -364,7 +367,12 @@ class Checker:
 
     def agent_began(self, machine: SimMachine) -> None:
         """A new life of the machine's agent: it knows what is on its disk, nothing else."""
-        told = self._told[machine] = _Told()
+        before = self._told.get(machine)
+        told = self._told[machine] = _Told(boot=machine.boots)
+        if before is not None and before.boot == machine.boots:
+            known = [one.delivery for one in before.held[-1:]]
+            known += [] if before.earlier is None else [before.earlier]
+            told.earlier = max(known, key=_rank, default=None)
         if machine.disk.delivery is not None:
             told.held.append(Held(running().time(), machine.disk.delivery))
             told.everything.append(machine.disk.delivery)
@@ -385,6 +393,8 @@ class Checker:
         for name in names:
             within = TEXTS_WITHIN if verb == "install" else FOLLOWS_WITHIN
             in_force = _in_force(told.held, within)
+            if verb in ("stop", "remove") and _is_outdated(told):
+                in_force = []
             if not _is_asked_for(machine, verb, name, in_force, told.generations):
                 older = _is_asked_for(machine, verb, name, told.everything, told.generations)
                 code = "S4" if older else "S7" if verb in ("install", "start") else "S6"
@@ -439,6 +449,12 @@ def _in_words(event: Event) -> str:
 
 def _rank(delivery: Delivery) -> tuple[int, int]:
     return delivery.epoch, delivery.revision
+
+
+def _is_outdated(told: _Told) -> bool:
+    """Whether all that the agent was told in this life is older than what one before it was told."""
+    newest = max((_rank(one.delivery) for one in told.held), default=(0, 0))
+    return told.earlier is not None and _rank(told.earlier) > newest
 
 
 def _in_force(held: list[Held], within: float) -> list[Delivery]:
