@@ -254,11 +254,19 @@ class EtcdStore:
 
     async def _without_deletion(self, revision: int) -> int:
         """The last revision up to this one at which something of ours was written and nothing deleted; 0: none."""
+        # A stream of its own: etcd will send all that happened since, and nobody who follows the store must wait behind it.
+        aside = Watches(self._members, self._messages)
+        try:
+            return await self._search_back(aside, revision)
+        finally:
+            await aside.close(WatchLost("nobody reads it any more"))
+
+    async def _search_back(self, watches: Watches, revision: int) -> int:
         back = LOOK_BACK
         while True:
             first = max(revision - back, self._compacted_revision + 1)
             found = 0
-            with self._watches.watcher(FIRST, LAST, first) as watcher:
+            with watches.watcher(FIRST, LAST, first, with_previous=False) as watcher:
                 try:
                     async with asyncio.timeout(self._members.attempt_timeout):
                         async for batch in watcher:

@@ -46,9 +46,14 @@ class Watches:
         self._follower: asyncio.Task[None] | None = None
 
     @contextmanager
-    def watcher(self, start: str, end: str | None, first: int) -> Iterator[Watcher]:
-        """Follow from revision `first` on, which the caller has just seen to be possible."""
-        watcher = Watcher(self, start, end, first)
+    def watcher(
+        self, start: str, end: str | None, first: int, *, with_previous: bool = True
+    ) -> Iterator[Watcher]:
+        """Follow from revision `first` on, which the caller has just seen to be possible.
+
+        with_previous: whether events tell what was there before, for which etcd looks up every one of them.
+        """
+        watcher = Watcher(self, start, end, first, with_previous=with_previous)
         self._watchers[watcher] = None
         if self._follower is None:
             self._follower = asyncio.create_task(self._follow(), name="etcd-watches")
@@ -165,7 +170,7 @@ class _Stream:
             key=self._messages.key(watcher.start),
             range_end=self._messages.end(watcher.end_key),
             start_revision=watcher.next_revision,
-            prev_kv=True,
+            prev_kv=watcher.with_previous,
             watch_id=watch_id,
             fragment=True,
         )
@@ -236,7 +241,10 @@ class _Stream:
 class Watcher:
     """One watch, as the iterator that its owner reads."""
 
-    def __init__(self, watches: Watches, start: str, end_key: str | None, first: int) -> None:
+    def __init__(
+        self, watches: Watches, start: str, end_key: str | None, first: int, *, with_previous: bool
+    ) -> None:
+        self.with_previous = with_previous
         self.start = start
         self.end_key = end_key
         self.next_revision = first
