@@ -215,6 +215,7 @@ class Leading:
         if self._closed - closed:
             self._pace.came_back(now)
         self._closed = closed
+        self._pace.failed(self.view.failed(self._pace.under_way))
         self._pace.arrived(self.view.settled(self._pace.under_way))
 
     def _timing(self, verdict: presence.Verdict, now: float) -> Timing:

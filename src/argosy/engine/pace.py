@@ -23,6 +23,8 @@ class _Journey:
     left: MachineId
     until: float
     """Loop time at which it is given up."""
+    is_levelling: bool = False
+    """Whether it only evens out the machines."""
 
 
 class Pace:
@@ -60,7 +62,9 @@ class Pace:
         }
         for unit, machine in left.items():
             if scheduling.get(machine) is Scheduling.DRAINED or may_level:
-                self._journeys[unit] = _Journey(machine, now + GIVEN_UP_AFTER)
+                self._journeys[unit] = _Journey(
+                    machine, now + GIVEN_UP_AFTER, is_levelling=bool(may_level)
+                )
         if not may_level:
             self._quiet_since = now
         elif not left:
@@ -69,6 +73,13 @@ class Pace:
     def found_even(self) -> None:
         """A look at all machines found no move that would help."""
         self._is_uneven = False
+
+    def failed(self, units: Collection[UnitName]) -> None:
+        """These have failed where they arrived. What was moved only to even out was well before: no other follows, until
+        another machine comes back or people ask for it.
+        """
+        if any(self._journeys[unit].is_levelling for unit in units if unit in self._journeys):
+            self._is_uneven = False
 
     def arrived(self, units: Collection[UnitName]) -> None:
         """These units are settled where they are, or need no place any more."""
@@ -87,8 +98,10 @@ class Pace:
     def may_level(self, now: float, *, is_calm: bool) -> int:
         """How many units may move to even out the machines now.
 
-        is_calm: whether every machine that hosts something is there and open.
+        is_calm: whether every machine that hosts something is there, and nothing else is under way.
         """
+        if not is_calm:
+            self._quiet_since = now
         is_quiet = now - self._quiet_since >= self._settings.rebalance_after.total_seconds()
         return int(self._is_uneven and is_calm and is_quiet and not self._journeys)
 

@@ -24,7 +24,7 @@ from argosy.model.ids import MachineId, UnitName
 from argosy.model.lost import Brake, LostMachine
 from argosy.model.machine import Machine
 from argosy.model.moves import MoveOrder
-from argosy.model.observed import Observed, UnitStatus
+from argosy.model.observed import ActiveState, Observed, UnitStatus
 from argosy.model.orders import MachineOrders, Scheduling
 from argosy.model.silence import MARGIN
 from argosy.model.snapshot import Snapshot
@@ -61,7 +61,8 @@ class View:
         self._moves: dict[UnitName, MoveOrder] = {}
         self._leaving: dict[UnitName, dict[MachineId, AssignedUnit]] = {}
         self._released: dict[UnitName, dict[MachineId, int]] = {}
-        self._settled: set[UnitName] = set()
+        self._settled: dict[UnitName, ActiveState] = {}
+        """Of the units that are waited for: those that have arrived, and how."""
         self.lost: dict[MachineId, LostMachine] = {}
         self.back: set[MachineId] = set()
         """Lost machines that were there again, if only for a moment: what was believed of them is over."""
@@ -294,7 +295,8 @@ class View:
 
     def wait_for(self, names: Collection[UnitName]) -> None:
         """From now on look at the observed states of these units, and of no others: `settled` tells of them."""
-        self._settled &= self._awaited & set(names)
+        known = self._awaited & set(names)
+        self._settled = {n: state for n, state in self._settled.items() if n in known}
         self._awaited = frozenset(names)
 
     def settled(self, names: Iterable[UnitName]) -> list[UnitName]:
@@ -304,6 +306,10 @@ class View:
             for name in names
             if name in self._settled or (name not in self._units and name not in self._leaving)
         ]
+
+    def failed(self, names: Iterable[UnitName]) -> list[UnitName]:
+        """Those of the settled units that have failed."""
+        return [name for name in names if self._settled.get(name) is ActiveState.FAILED]
 
     @property
     def scheduling(self) -> Mapping[MachineId, Scheduling]:
@@ -367,16 +373,11 @@ class View:
     ) -> None:
         if status is not None and status.released:
             self._released.setdefault(name, {})[machine_id] = status.released
-        is_settled = (
-            status is not None
-            and status.active.is_settled
-            and status.digest is not None
-            and status.digest == self._version_on(machine_id, name)
-        )
-        if is_settled:
-            self._settled.add(name)
-        else:
-            self._settled.discard(name)
+        self._settled.pop(name, None)
+        if status is None or status.digest is None or not status.active.is_settled:
+            return
+        if status.digest == self._version_on(machine_id, name):
+            self._settled[name] = status.active
 
     def _version_on(self, machine_id: MachineId, name: UnitName) -> str | None:
         assignment = self.assignments.get(machine_id)
