@@ -1,5 +1,7 @@
 """One engine leads; whatever happens to it, the next goes on where it stood, and a former one writes nothing."""
 
+import asyncio
+
 import pytest
 
 from argosy.testing.cluster import Cluster, simulate
@@ -42,6 +44,28 @@ def test_a_leader_killed_at_any_step_of_its_work_leaves_work_that_the_next_one_f
         assert all(len(cluster.runs(name)) == 1 for name in names)
 
     simulate(steps, story, servers=2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_leader_that_dies_while_it_places_three_hundred_units_leaves_none_out_and_none_twice(
+    seed: int,
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        chance = running().stream("story")
+        names = [f"web@{number}.service" for number in range(1, 301)]
+        leader = await leader_of(cluster)
+        await cluster.sleep(5)
+        cluster.store_faults.latency = (0.0, 0.05)
+        submissions = [cluster.begin(cluster.submit(name)) for name in names]
+        await cluster.sleep(chance.uniform(0.0, 0.3))
+        leader.process.strike_after(chance.randint(1, 40), lambda: cluster.kill_server(leader.name))
+        await asyncio.gather(*submissions)
+        await cluster.wait_until(lambda: not leader.is_up, within=60)
+        # Its lease, an election, and the work itself.
+        await cluster.wait_until(lambda: cluster.is_active(*names), within=20)
+        assert all(len(cluster.runs(name)) == 1 for name in names)
+
+    simulate(seed, story, machines=5, servers=2)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -3,7 +3,8 @@
 import pytest
 
 from argosy.model.ids import UnitName
-from argosy.model.unit import Condition, Operator, Requirements
+from argosy.model.orders import Scheduling
+from argosy.model.unit import Condition, Operator, Requirements, WhenCutOff
 from argosy.testing.cluster import Cluster, simulate
 
 UNITS = tuple(f"web@{number}.service" for number in range(1, 9))
@@ -83,6 +84,92 @@ def test_a_unit_that_only_the_lost_machine_could_run_waits_for_it_with_an_explan
         assert cluster.checker.pending == set()
 
     simulate(1, story, machines=[{"disk": "ssd"}, {}, {}, {}])
+
+
+def test_a_machine_that_was_lost_and_then_removed_is_not_lost_any_more() -> None:
+    async def story(cluster: Cluster) -> None:
+        await eight_units(cluster)
+        cluster.kill_machine("m1")
+        await cluster.wait_until(lambda: cluster.checker.machines.lost, within=25)
+        await cluster.remove_machine("m1")
+        await cluster.wait_until(lambda: not cluster.checker.machines.lost, within=5)
+        await cluster.sleep(60)
+        assert not cluster.checker.machines.lost
+        assert len(await cluster.events("machine.lost")) == 1
+
+    simulate(1, story, machines=4)
+
+
+def test_the_units_of_a_removed_machine_run_elsewhere_at_once() -> None:
+    async def story(cluster: Cluster) -> None:
+        await eight_units(cluster)
+        await cluster.remove_machine("m1")
+        await cluster.wait_until(
+            lambda: all("m1" not in cluster.placed(name) for name in UNITS), within=1
+        )
+        cluster.kill_machine("m1")
+        await cluster.wait_until(lambda: cluster.is_active(*UNITS), within=2)
+
+    simulate(1, story, machines=4)
+
+
+def test_a_machine_that_joins_again_obeys_what_the_cluster_says_by_now() -> None:
+    async def story(cluster: Cluster) -> None:
+        await eight_units(cluster)
+        cluster.cut_off("m1")
+        await cluster.remove_machine("m1")
+        await cluster.sleep(60)
+        cluster.reconnect("m1")
+        cluster.rejoin("m1")
+        await cluster.settle(within=20)
+        assert all(len(cluster.where(name)) == 1 for name in UNITS)
+
+    simulate(1, story, machines=4)
+
+
+def test_a_copy_of_a_machine_is_refused_and_the_machine_never_notices() -> None:
+    async def story(cluster: Cluster) -> None:
+        await eight_units(cluster)
+        copy = cluster.clone("m1")
+        await cluster.sleep(300)
+        theirs = [name for name in UNITS if cluster.placed(name) == ["m1"]]
+        assert cluster.is_active(*UNITS)
+        assert all(len(cluster.runs(name)) == 1 for name in UNITS)
+        await cluster.destroy(theirs[0])
+        await cluster.settle(within=10)
+        assert cluster.where(theirs[0]) == []
+        assert copy.is_agent_up
+        assert not await cluster.events("machine.lost")
+
+    simulate(1, story, machines=4, servers=2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_believed_of_a_machine_is_over_when_it_was_back_for_a_moment(seed: int) -> None:
+    """Nobody leads while a lost machine is back and goes again: the next leader must not take it for lost since long."""
+
+    async def story(cluster: Cluster) -> None:
+        single = Requirements(
+            when_cut_off=WhenCutOff.STOP,
+            metadata=(Condition("disk", Operator.EQUAL, ("ssd",)),),
+        )
+        await cluster.submit("db.service", requirements=single)
+        await cluster.settle(within=10)
+        [old] = cluster.placed("db.service")
+        other = {"m1": "m2", "m2": "m1"}[old]
+        await cluster.order(other, Scheduling.CORDONED)
+        cluster.cut_off(old)
+        await cluster.wait_until(lambda: cluster.checker.machines.lost, within=30)
+        leader = cluster.leader()
+        assert leader is not None
+        cluster.kill_server(leader.name)
+        cluster.reconnect(old)
+        await cluster.wait_until(lambda: cluster.where("db.service") == [old], within=9)
+        cluster.cut_off(old)
+        await cluster.order(other, Scheduling.OPEN)
+        await cluster.wait_until(lambda: cluster.where("db.service") == [other], within=90)
+
+    simulate(seed, story, machines=[{"disk": "ssd"}, {"disk": "ssd"}, {}, {}], servers=3)
 
 
 def test_followers_move_together_with_the_unit_that_they_follow() -> None:

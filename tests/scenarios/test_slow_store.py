@@ -37,6 +37,30 @@ def test_after_an_outage_of_the_store_no_unit_moves(seconds: int) -> None:
     simulate(1, story, machines=6, servers=2)
 
 
+@pytest.mark.parametrize("seconds", [21, 41, 66, 76, 90])
+def test_nothing_is_stopped_or_started_anywhere_while_the_store_is_away_or_in_the_minutes_after(
+    seconds: int,
+) -> None:
+    """What fleet did after etcd had been away for so long: 2 to 6 of 9 healthy units were killed and moved, each time."""
+
+    async def story(cluster: Cluster) -> None:
+        units = (*UNITS, "web@7.service", "web@8.service", "web@9.service")
+        for name in units:
+            await cluster.submit(name)
+        await cluster.settle(within=10)
+        await cluster.sleep(10)
+        cluster.stop_store()
+        await cluster.sleep(seconds)
+        cluster.start_store()
+        await cluster.sleep(125)
+        assert all(len(cluster.runs(name)) == 1 for name in units)
+        assert cluster.is_active(*units)
+        assert not await cluster.events("machine.lost")
+
+    for seed in range(3):
+        simulate(seed, story, machines=3, servers=3)
+
+
 def test_a_machine_that_is_slow_to_return_after_an_outage_has_one_heartbeat_window() -> None:
     async def story(cluster: Cluster) -> None:
         before = await spread_out(cluster)
@@ -82,6 +106,40 @@ def test_when_half_of_the_machines_vanish_together_nothing_moves_and_the_engine_
         assert all(len(cluster.runs(name)) == 1 for name in UNITS)
 
     simulate(1, story, machines=6)
+
+
+def test_the_brake_holds_over_a_change_of_leader_and_is_let_go_when_fewer_are_gone() -> None:
+    async def story(cluster: Cluster) -> None:
+        before = await spread_out(cluster)
+        cluster.cut_off("m1", "m2", "m3")
+        await cluster.wait_until(lambda: cluster.checker.machines.is_braked, within=30)
+        leader = cluster.leader()
+        assert leader is not None
+        cluster.kill_server(leader.name)
+        await cluster.sleep(120)
+        assert cluster.checker.machines.is_braked
+        assert not cluster.checker.machines.lost
+        assert placements(cluster) == before
+        cluster.reconnect("m1", "m2")
+        await cluster.wait_until(lambda: not cluster.checker.machines.is_braked, within=30)
+        # One of six may be gone: its units move now.
+        await cluster.wait_until(lambda: ["m3"] not in placements(cluster).values(), within=40)
+        await cluster.wait_until(lambda: cluster.checker.machines.lost, within=40)
+        await cluster.settle()
+        assert all(len(cluster.runs(n)) == 1 for n, at in before.items() if at != ["m3"])
+
+    simulate(1, story, machines=6, servers=2)
+
+
+def test_a_machine_that_people_took_away_is_no_sign_of_a_network_that_fails() -> None:
+    async def story(cluster: Cluster) -> None:
+        await spread_out(cluster)
+        await cluster.remove_machine("m1")
+        cluster.kill_machine("m2")
+        await cluster.wait_until(lambda: cluster.is_active(*UNITS[1:]), within=25)
+        assert not await cluster.events("engine.braked")
+
+    simulate(1, story, machines=4)
 
 
 def test_two_of_seven_machines_may_be_lost_together_and_their_units_move() -> None:
