@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from argosy.cli import exits
+from argosy.client import Endpoint
+from argosy.client.calls import Calls
+from argosy.client.connecting import Connector
 from contract.etcd_kit import free_ports
 from system.host_cluster import PRESENCE, HostCluster, as_json, host_cluster
 from system.running import ARGOSY, eventually, get
@@ -61,7 +64,7 @@ class Typed:
             termios.tcsetwinsize(other, (33, 111))
         self.process = subprocess.Popen(
             [ARGOSY, "--endpoint", f"unix://{cluster.server.socket}", *words],
-            env={**cluster.environ, "TERM": "xterm"},
+            env={**cluster.environ, "TERM": "xterm", "COLUMNS": "200"},
             stdin=other,
             stdout=other,
             stderr=other if terminal else subprocess.PIPE,
@@ -198,7 +201,8 @@ def test_a_command_has_input_output_and_its_exit_code(cluster: HostCluster) -> N
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (9, b"got hello\n")
-    assert "machine.exec" in cluster.admin("events", "--machine", machine, "--kind=machine.exec")
+    told = cluster.admin("events", "--machine", machine, "--kind=machine.exec")
+    assert "machine.exec     runs cat  by root  " in told
 
 
 def test_a_command_ends_with_whoever_asked_for_it(cluster: HostCluster) -> None:
@@ -309,6 +313,7 @@ def test_prometheus_is_told_what_happens(cluster: HostCluster) -> None:
         "the agent has counted",
     )
     assert sample(agent, 'argosy_agent_units{active="active"}') == started
+    open_again(cluster)
     assert sample(server, 'argosy_unit_states{active="active"}') == 2
     assert sample(server, 'argosy_machines{state="ready"}') == 2
     assert sample(server, "argosy_agents_connected") == 2
@@ -319,6 +324,11 @@ def test_prometheus_is_told_what_happens(cluster: HostCluster) -> None:
     expires = sample(agent, "argosy_agent_certificate_expiry_timestamp_seconds")
     assert 80 < (expires - time.time()) / 86400 < 91
     assert sample(server, 'argosy_certificate_expiry_timestamp_seconds{certificate="server"}') > 0
+    # The same page, on the API's own ports.
+    calls = Calls(Connector(Endpoint(path=str(cluster.server.socket)), token="", ca=""))
+    response, page = calls.exchange("GET", "/metrics", [], None)
+    assert response.getheader("content-type", "").startswith("text/plain; version=0.0.4")
+    assert b"\nargosy_leader_known 1.0\n" in page
     cluster.admin("destroy", "--yes", "counted1", "counted2")
 
 

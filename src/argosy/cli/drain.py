@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(machine: MachineView, plan: DrainPlan, machine_name: naming.MachineNames) -> None:
     moves, staying = plan["moves"], plan["staying"]
+    if machine["state"] in naming.ABSENT:
+        print(f"{ordering.shown(machine)} is {machine['state']}: {machine['why']}")
     if not moves and not staying:
         print(f"{ordering.shown(machine)} has no units.")
         return

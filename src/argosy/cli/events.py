@@ -14,6 +14,8 @@ from argosy.cli.terminal import Style, printable
 from argosy.client import Client, EventView
 
 LINES = 100
+_PARTS = ("", "api", "agent", "engine")
+"""Who acts by themselves; of others it is said who they are."""
 _COLOURS = {"failed": "red", "lost": "red", "pending": "yellow", "active": "green"}
 
 
@@ -84,6 +86,8 @@ class Printer:
             printable(event["unit"]),
             printable(event["message"]),
         ]
+        if event["by"] not in _PARTS:
+            parts.append(self._style.dim(f"by {printable(event['by'])}"))
         if event["machine"]:
             parts.append(self._style.dim(f"({self._machine_name(event['machine'])})"))
         return "  ".join(part for part in parts if part)

@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         raise Invalid("-t goes with neither --json nor --no-input", hint="leave one of them out")
     client = Client.find(args.endpoint)
     machine = targets.find(client, args).machine
-    size = terminal.size()
+    # The real size: $COLUMNS is for what this program prints itself.
+    size = os.get_terminal_size(sys.stdin.fileno()) if args.tty else terminal.size()
     with ExitStack() as stack:
         execution = stack.enter_context(
             client.exec(

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from argosy.cli import terminal
 from argosy.client import Execution
 from argosy.errors import ArgosyError
 
@@ -72,9 +71,9 @@ class Keyboard:
             os.read(self._woken, CHUNK_BYTES)
         if self._has_ended:
             return
-        if self._is_resized:
+        if self._is_resized and self._descriptor >= 0:
             self._is_resized = False
-            size = terminal.size()
+            size = os.get_terminal_size(self._descriptor)
             self._execution.resize(size.lines, size.columns)
         if self._descriptor in ready:
             data = os.read(self._descriptor, CHUNK_BYTES)
