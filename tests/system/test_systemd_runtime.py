@@ -348,6 +348,11 @@ async def test_armed_units_are_stopped_though_whoever_armed_them_is_dead(machine
         await until(lambda: status(runtime, "stubborn.service").active is ActiveState.FAILED)
         await until(lambda: status(runtime, "polite.service").active is ActiveState.INACTIVE)
         assert status(runtime, "polite.service").cut_off
+        later = SystemdRuntime(place_of(machine))
+        await later.open()
+        assert status(later, "polite.service").cut_off
+        assert not status(later, "free.service").cut_off
+        await later.close()
         assert status(runtime, "stubborn.service").cut_off
         assert status(runtime, "stubborn.service").exit_signal == "SIGKILL"
         assert status(runtime, "free.service").active is ActiveState.ACTIVE

@@ -34,7 +34,7 @@ from argosy.model.ids import UnitName
 from argosy.model.observed import ActiveState, UnitStatus
 from argosy.runtime.base import JobResult, LogLine, RunnableUnit
 from argosy.runtime.systemd import bus as dbus
-from argosy.runtime.systemd import pulled_in, states
+from argosy.runtime.systemd import pulled_in, states, unit_files
 from argosy.runtime.systemd.bus import SYSTEMD, Bus, Refused
 from argosy.runtime.systemd.cut_off import CutOff
 from argosy.runtime.systemd.jobs import Jobs
@@ -136,6 +136,9 @@ class SystemdRuntime:
             shown_as=place.directory / "stopped",
             is_user=place.is_user,
         )
+        self._place = place
+        self._unit_path: list[Path] = []
+        """Where systemd looks for files of units."""
         self._systemctl = "systemctl --user" if place.is_user else "systemctl"
         self._owned: dict[UnitName, Owned] = {}
         self._statuses: dict[UnitName, UnitStatus] = {}
@@ -182,6 +185,10 @@ class SystemdRuntime:
         """What is there now, after a connection was made: everything before it may be out of date."""
         self._jobs.lose()
         self._owned = {owned.name: owned for owned in self._files.read()}
+        [path] = await self._bus.call(
+            "Get", "ss", dbus.MANAGER, "UnitPath", interface=dbus.PROPERTIES
+        )
+        self._unit_path = [self._place.below_root(Path(one)) for one in path.value]
         [found] = await self._bus.call("ListUnits")
         self._loaded = {UnitName(row[0]) for row in found}
         gone = self._statuses.keys() - self._owned.keys()
@@ -190,9 +197,13 @@ class SystemdRuntime:
         for name in self._owned:
             known = self._statuses.get(name)
             self._statuses[name] = known or UnitStatus(
-                name=name, has_run=(self._ran / name).exists()
+                name=name,
+                has_run=(self._ran / name).exists(),
             )
         await self._look_at(self._owned)
+        for name, status in list(self._statuses.items()):
+            if status.active not in RUNNING and self._cut_off.was_stopped(name):
+                self._set(name, msgspec.structs.replace(status, cut_off=True))
         running = [name for name, status in self._statuses.items() if status.active in RUNNING]
         failed = [n for n, status in self._statuses.items() if status.active is ActiveState.FAILED]
         await asyncio.gather(*(self._read_details(name) for name in (*running, *failed)))
@@ -426,8 +437,19 @@ class SystemdRuntime:
     async def _strangers(self, names: Sequence[UnitName]) -> dict[UnitName, str]:
         """Units of these names that this machine has already, and the file that each comes from."""
         found: dict[UnitName, str] = {}
-        valid = [name for name in names if _find_fault(name) is None]
-        for some in _chunks(valid):
+        # systemd knows units that it has in memory, and finds others by the names of files, of templates and of links
+        # for aliases. It is asked only about those: asking has it look for a file, and think of a unit, for each name.
+        files = unit_files.names_in(self._unit_path)
+        suspected = [
+            name
+            for name in names
+            if _find_fault(name) is None
+            and (
+                name in self._loaded
+                or not files.isdisjoint((name, unit_names.parse(name).template))
+            )
+        ]
+        for some in _chunks(suspected):
             # One row for each, in their order. An alias has the name that it stands for in its row.
             [rows] = await self._bus.call("ListUnitsByNames", "as", some)
             for name, (_, _, load, active, _, _, path, *_) in zip(some, rows, strict=True):
