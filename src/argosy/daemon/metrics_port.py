@@ -20,6 +20,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PATH = "/metrics"
 MAX_HEAD_BYTES = 16 * 1024
 PATIENCE_SECONDS = 10.0
+MAX_PORT = 65535
 CONNECTIONS = 16
 """At once: there is one Prometheus, or two."""
 
@@ -30,13 +31,14 @@ Expose = Callable[[], Awaitable[bytes]]
 async def served(listen: str, expose: Expose) -> AsyncIterator[str]:
     """Serve while the body runs; yields the URL. With an empty `listen` nothing is served, and the URL is empty.
 
-    Raises Invalid for an address that cannot be used.
+    Where the address is taken or not there, that is logged and the body runs all the same: a machine whose units do not
+    come back because of its metrics would be a poor trade. Raises Invalid for what is no address.
     """
     if not listen:
         yield ""
         return
     host, _, port = listen.rpartition(":")
-    if not port.isdecimal():
+    if not port.isdecimal() or int(port) > MAX_PORT:
         raise Invalid(
             f"metrics_listen: {listen!r} is no ADDRESS:PORT",
             hint='metrics_listen = "127.0.0.1:9440"',
@@ -61,9 +63,10 @@ async def served(listen: str, expose: Expose) -> AsyncIterator[str]:
         server = await asyncio.start_server(
             answer, host.strip("[]") or None, int(port), limit=MAX_HEAD_BYTES
         )
-    except (OSError, OverflowError) as problem:
-        reason = getattr(problem, "strerror", None) or str(problem)
-        raise Invalid(f"metrics_listen: cannot listen at {listen}: {reason}") from problem
+    except OSError as problem:
+        log.error("no metrics: cannot listen at %s: %s", listen, problem.strerror or problem)
+        yield ""
+        return
     async with server:
         address, bound = server.sockets[0].getsockname()[:2]
         url = f"http://{f'[{address}]' if ':' in address else address}:{bound}{PATH}"

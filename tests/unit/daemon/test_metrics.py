@@ -303,11 +303,22 @@ async def test_a_bug_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) ->
     assert "secret" in caplog.text
 
 
-@pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1:http", "127.0.0.1:99999", "192.0.2.1:1"])
-async def test_an_address_that_cannot_be_used_is_an_error_for_people(listen: str) -> None:
+@pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1:http", "127.0.0.1:99999", ":"])
+async def test_what_is_no_address_is_an_error_for_people(listen: str) -> None:
     with pytest.raises(Invalid, match="metrics_listen"):
         async with metrics_port.served(listen, page):
             raise AssertionError
+
+
+async def test_an_address_that_is_taken_keeps_nobody_from_working(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with metrics_port.served("127.0.0.1:0", page) as url:
+        taken = url.removeprefix("http://").removesuffix("/metrics")
+        async with metrics_port.served(taken, page) as second:
+            assert second == ""
+            assert f"no metrics: cannot listen at {taken}: " in caplog.text
+        assert b"argosy_x 1" in await ask(url, b"GET /metrics HTTP/1.1\r\n\r\n")
 
 
 async def test_nothing_is_served_unless_asked_for() -> None:
