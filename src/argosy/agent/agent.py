@@ -342,15 +342,14 @@ class Agent:
         the one that is asked for now. Otherwise they would miss every restart that is asked for later.
         """
         statuses = self._runtime.statuses()
-        for name, unit in self._assigned.items():
-            status = statuses.get(name)
-            is_as_assigned = status is not None and status.digest == unit.version
-            if is_as_assigned and status is not None and has_processes(status):
-                found = Started(version=unit.version, generation=unit.generation)
-                is_known = name in self._started or name in self._asked
-                if unit.desired is DesiredState.LAUNCHED and not is_known:
-                    self._started[name] = found
-                    self._save_soon()
+        known = self._started.keys() | self._asked.keys() | self._busy
+        for name in self._assigned.keys() & statuses.keys() - known:
+            unit, status = self._assigned[name], statuses[name]
+            is_up = status.active in (ActiveState.ACTIVE, ActiveState.ACTIVATING)
+            is_wanted = unit.desired is DesiredState.LAUNCHED and status.digest == unit.version
+            if is_up and is_wanted:
+                self._started[name] = Started(version=unit.version, generation=unit.generation)
+                self._save_soon()
 
     def _forget_starts(self) -> None:
         """A unit that is not to be launched loses its memory of having been, so that the next launch starts it."""
