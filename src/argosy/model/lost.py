@@ -10,7 +10,9 @@ from argosy.model.ids import MachineId
 
 
 class LostMachine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A machine that was given up: its units run elsewhere. Written by the leading engine; gone when it is back."""
+    """A machine that was given up: its units run elsewhere, and it was not back for a moment since. Written by the leading
+    engine; deleted by the server that has the machine again, with its presence.
+    """
 
     machine: MachineId
     since: datetime

@@ -14,7 +14,7 @@ orders/ID                   MachineOrders   people, through the API
 identities/ID               Identity        the server that signed the machine's certificate
 tokens/ID                   Token           people, through the API; a server counts its uses down
 servers/NAME                ServerRecord    that server, under its lease
-lost/ID                     LostMachine     the leading engine
+lost/ID                     LostMachine     the leading engine; the server that has the machine again deletes it
 brake                       Brake           the leading engine
 moves/NAME                  MoveOrder       people, through the API; the leading engine takes it away
 """
