@@ -205,6 +205,19 @@ def test_a_command_has_input_output_and_its_exit_code(cluster: HostCluster) -> N
     assert "machine.exec     runs cat  by root  " in told
 
 
+def test_input_that_nobody_reads_keeps_no_command_from_ending(cluster: HostCluster) -> None:
+    words = ["--endpoint", f"unix://{cluster.server.socket}", "exec", cluster.machines[0].id]
+    with Path("/dev/zero").open("rb") as endless:
+        done = subprocess.run(
+            [ARGOSY, *words, "--", "sleep", "0.5"],
+            env=cluster.environ,
+            stdin=endless,
+            capture_output=True,
+            timeout=30,
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_a_command_ends_with_whoever_asked_for_it(cluster: HostCluster) -> None:
     mark = f"{os.getpid()}.25"
     with closing(Typed(cluster, "exec", cluster.machines[0].id, "--", "sleep", mark)) as typed:

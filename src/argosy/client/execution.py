@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import http.client
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
 from argosy.client.calls import Calls
 from argosy.client.streams import Stream
+from argosy.errors import NotFound
 
 
 class Output(NamedTuple):
@@ -31,6 +35,9 @@ class Execution:
         self._calls = calls
         self._lines = lines
         self._connection: http.client.HTTPConnection | None = None
+        self._is_closed = False
+        self._sending = threading.Lock()
+        """Held while input is sent: http.client does not bear to have its connection closed under its hands."""
         try:
             self._path = f"{path}/{next(lines)['id']}/input"
         except BaseException:
@@ -62,12 +69,20 @@ class Execution:
 
     def close(self) -> None:
         """End the command if it still runs; also from another thread."""
+        self._is_closed = True
         self._lines.close()
-        if self._connection is not None:
-            self._connection.close()
+        if (connection := self._connection) is not None:
+            # Wakes a thread that waits for the answer.
+            with suppress(OSError, AttributeError):  # the connection may have let go of its socket
+                connection.sock.shutdown(socket.SHUT_RDWR)
+            with self._sending:
+                connection.close()
 
     def _send(self, body: Any) -> None:
-        if self._connection is None:
-            self._connection = self._calls.connector.connect()
-            self._connection.sock.settimeout(None)  # a command may take its time to read
-        self._calls.send_again(self._connection, self._path, body)
+        with self._sending:
+            if self._is_closed:
+                raise NotFound("the command has ended")
+            if self._connection is None:
+                self._connection = self._calls.connector.connect()
+                self._connection.sock.settimeout(None)  # a command may take its time to read
+            self._calls.send_again(self._connection, self._path, body)
