@@ -20,6 +20,10 @@ from argosy.scheduler.board import Board
 from argosy.settings import EngineSettings
 from argosy.store import base, codec, keys
 
+EVENTS_AT_ONCE = 200
+"""How many events are dropped in a transaction. Whoever follows the store is told of each with what it said, which etcd
+looks up one by one: twenty thousand in one were half a minute in which nobody heard of anything else."""
+
 
 class Leading:
     """One unbroken time of leading with one view.
@@ -93,12 +97,13 @@ class Leading:
     async def tidy(self) -> None:
         """Drop the oldest events and old revisions."""
         store = self._committer.store
-        events = await store.range(keys.EVENTS, base.prefix_end(keys.EVENTS), keys_only=True)
-        surplus = len(events.kvs) - self._settings.events_kept
-        if surplus > 0:
-            first_kept = events.kvs[surplus].key if surplus < len(events.kvs) else None
-            end = first_kept or base.prefix_end(keys.EVENTS)
-            await store.txn([self._committer.guard], [base.Delete(keys.EVENTS, end)])
+        end = base.prefix_end(keys.EVENTS)
+        events = await store.range(keys.EVENTS, end, keys_only=True)
+        surplus = max(0, len(events.kvs) - self._settings.events_kept)
+        for first in range(0, surplus, EVENTS_AT_ONCE):
+            kept = min(first + EVENTS_AT_ONCE, surplus)
+            until = events.kvs[kept].key if kept < len(events.kvs) else end
+            await store.txn([self._committer.guard], [base.Delete(keys.EVENTS, until)])
         status = await store.status()
         oldest = status.revision - self._settings.history_kept
         if oldest > status.compacted_revision + self._settings.history_kept // 10:
