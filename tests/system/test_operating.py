@@ -146,6 +146,20 @@ def called(cluster: HostCluster) -> str:
     return f"{machine['hostname']} ({machine['id'][:8]}...)"
 
 
+def test_whoever_says_no_to_a_plan_has_changed_nothing(cluster: HostCluster) -> None:
+    machine = cluster.machines[0]
+    for answer, ending in ((b"n", b"Nothing was changed.\r\n"), (b"y", b" is drained  -> argosy")):
+        with closing(Typed(cluster, "drain", machine.id, terminal=True)) as typed:
+            typed.says(b"Drain it? [y/N] ")
+            assert b" has no units.\r\n" in typed.said
+            assert cluster.state_of(machine) == "ready"
+            typed.type(answer + b"\r")
+            typed.says(ending)
+            assert typed.process.wait(20) == exits.DONE
+    assert cluster.state_of(machine) == "drained"
+    open_again(cluster)
+
+
 def test_a_drain_for_a_while_ends_by_itself(cluster: HostCluster) -> None:
     machine = cluster.machines[0]
     cluster.admin("drain", machine.id, "--yes", "--for=2s")
