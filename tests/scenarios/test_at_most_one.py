@@ -214,6 +214,21 @@ def test_after_a_restore_from_a_backup_there_is_still_one_and_its_fence_has_grow
         simulate(seed, story, servers=2)
 
 
+def test_another_store_restarts_nothing_and_the_fences_go_on_growing() -> None:
+    async def story(cluster: Cluster) -> None:
+        old = await one_database(cluster)
+        await cluster.migrate()
+        await cluster.settle(within=30)
+        await cluster.expect_quiet()
+        assert len(cluster.runs(DB)) == 1
+        await cluster.drain(old)
+        await cluster.settle(within=30)
+        first, second = cluster.runs(DB)
+        assert second.fence > first.fence
+
+    simulate(1, story, servers=2)
+
+
 def test_a_unit_that_may_run_twice_keeps_running_where_it_is_cut_off() -> None:
     async def story(cluster: Cluster) -> None:
         old = await one_database(cluster, Requirements())

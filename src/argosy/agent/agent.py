@@ -240,9 +240,9 @@ class Agent:
         if unit is None or held is None or unit.stop_within_seconds is None:
             return True
         # Its fence is renewed once nobody can run any more what a restore has undone.
-        is_of_this_epoch = not unit.fence or unit.fence >> EPOCH_BITS == held.epoch
+        is_fenced = not unit.fence or unit.fence >> EPOCH_BITS >= held.restored
         now = asyncio.get_running_loop().time()
-        return is_of_this_epoch and self._permit.may_start(unit, held, now)
+        return is_fenced and self._permit.may_start(unit, held, now)
 
     def _statuses(self) -> Mapping[UnitName, UnitStatus]:
         """What the machine has, and what it let go."""

@@ -184,6 +184,7 @@ class MachineGate:
             epoch=cluster.epoch,
             revision=kv.mod_revision,
             assignment=assignment,
+            restored=cluster.restored,
         )
 
 

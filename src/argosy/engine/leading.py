@@ -133,19 +133,21 @@ class Leading:
             if self._silent.get(machine, timedelta()) < limit
             and not (machine in view.lost and limit <= settings.lost_after)
         }
-        if not news.items() <= self._told.items():
+        self._told = {m: limit for m, limit in self._told.items() if news.get(m) == limit}
+        untold = news.keys() - self._told.keys()
+        if untold:
             at = self._clock()
             events = [
                 Event(
                     at=at,
                     kind="machine.silent",
                     machine=machine,
-                    message=f"no heartbeat for {limit.total_seconds():.0f} s",
+                    message=f"no heartbeat for {news[machine].total_seconds():.0f} s",
                     by="engine",
                 )
-                for machine, limit in sorted(news.items())
+                for machine in sorted(untold)
             ]
-            self._told_at = await self._committer.record(view, events, absent=news.keys())
+            self._told_at = await self._committer.record(view, events, absent=untold)
             self._told = news
         if not news or view.revision >= self._told_at:
             return verdict

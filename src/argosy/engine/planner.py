@@ -232,7 +232,7 @@ class _Planning:
 
     def _has_old_fence(self, name: UnitName, machine_id: MachineId) -> bool:
         assigned = self._assigned_on(machine_id).get(name)
-        return assigned is not None and 0 < assigned.fence >> EPOCH_BITS < self._snapshot.epoch
+        return assigned is not None and 0 < assigned.fence >> EPOCH_BITS < self._snapshot.restored
 
     # --- what has to leave --------------------------------------------------------------------------------------
 
@@ -618,6 +618,7 @@ def apply_plan(
     return Snapshot(
         revision=snapshot.revision,
         epoch=snapshot.epoch,
+        restored=snapshot.restored,
         units=snapshot.units,
         machines=snapshot.machines,
         present=snapshot.present,

@@ -44,7 +44,7 @@ class View:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.revision = 0
-        self.epoch = 1
+        self._cluster = Cluster(id="", created_at=clock())
         self._clock = clock
         self._units: dict[UnitName, Unit] = {}
         self._machines: dict[MachineId, Machine] = {}
@@ -89,7 +89,7 @@ class View:
             return found.kvs
 
         for kv in await read(keys.CLUSTER):
-            view.epoch = codec.decode(kv.value, Cluster).epoch
+            view._cluster = codec.decode(kv.value, Cluster)
         for kv in await read(keys.ORDERS):
             orders = codec.decode(kv.value, MachineOrders)
             view._orders.take(orders.machine, orders, clock())
@@ -132,7 +132,8 @@ class View:
             present=frozenset(self._present),
             absent_since=MappingProxyType(self._absent_since),
             assignments=MappingProxyType(self.assignments),
-            epoch=self.epoch,
+            epoch=self._cluster.epoch,
+            restored=self._cluster.restored,
             pending=MappingProxyType(self._pending),
             scheduling=MappingProxyType(self._orders.scheduling),
             moves=MappingProxyType(self._moves),
@@ -190,7 +191,7 @@ class View:
                     self._note_status(machine_id, name, status)
                     units.add(name)
             elif key == keys.CLUSTER and is_put:
-                self.epoch = codec.decode(event.kv.value, Cluster).epoch
+                self._cluster = codec.decode(event.kv.value, Cluster)
             elif key.startswith(keys.PRESENCE):
                 machine_id = MachineId(keys.last_part(key))
                 if is_put:
@@ -274,9 +275,10 @@ class View:
 
     def unfenced_for(self, settings: PresenceSettings) -> timedelta | None:
         """After a restore: how long units that must not run twice may still run as they did before it. None when that
-        is over, because fences of this epoch were given already, or there was no restore."""
-        if self.epoch <= 1 or any(
-            one.fence >> EPOCH_BITS >= self.epoch
+        is over, because fences were given since, or there was no restore."""
+        restored = self._cluster.restored
+        if not restored or any(
+            one.fence >> EPOCH_BITS >= restored
             for assignment in self.assignments.values()
             for one in assignment.units
         ):

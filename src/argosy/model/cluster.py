@@ -16,7 +16,11 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     """32 hex digits, random, never changes."""
     epoch: int = 1
-    """Raised by a restore from backup, so that nobody takes old assignments for new ones."""
+    """Raised by a restore from backup, and when the records move to another store, so that nobody takes old assignments for
+    new ones."""
+    restored: int = 0
+    """The epoch that the last restore began; 0: there was none. What was decided in the epochs before it may be forgotten,
+    and still go on somewhere."""
     created_at: datetime
     layout: int = 1
     """Version of the layout of the records; a program refuses a store with a layout newer than it knows."""

@@ -18,6 +18,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     """Store revision of the assignment's last change."""
     assignment: Assignment
+    restored: int = 0
+    """`Cluster.restored`: a unit that must not run twice is not started with a fence of an epoch before this one."""
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -22,6 +22,8 @@ class Snapshot:
     revision: int = 0
     epoch: int = 1
     """The cluster's, `Cluster.epoch`."""
+    restored: int = 0
+    """`Cluster.restored`."""
     units: Mapping[UnitName, Unit] = field(default_factory=dict)
     machines: Mapping[MachineId, Machine] = field(default_factory=dict)
     """Every machine that ever registered and was not removed, there or not; with the metadata that people gave."""

@@ -81,6 +81,7 @@ async def restore_backup(path: Path, store: Store, *, progress: Progress = unhee
     """
     _, contents = read_backup(path)
     cluster = raised(contents.cluster, now=datetime.now(UTC))
+    cluster = msgspec.structs.replace(cluster, restored=cluster.epoch)
     await write(store, contents._replace(cluster=cluster), progress=progress)
     return cluster
 

@@ -186,7 +186,7 @@ class Cluster(People):
         running().trace.note("people: a restore")
         epoch = codec.decode((await self.store.range(keys.CLUSTER)).kvs[0].value, ClusterRecord)
         newest = max(epoch.epoch, contents.cluster.epoch) + 1
-        cluster = msgspec.structs.replace(contents.cluster, epoch=newest)
+        cluster = msgspec.structs.replace(contents.cluster, epoch=newest, restored=newest)
         await self._replace_store(contents._replace(cluster=cluster))
 
     async def migrate(self) -> None:

@@ -72,7 +72,8 @@ class Checker:
         self.units: dict[UnitName, Unit] = {}
         self.machines = MachineBook(self._presence)
         self.assignments: dict[MachineId, Assignment] = {}
-        self.epoch = 1
+        self.restored = 0
+        """The epoch that the last restore began."""
         self.pending: set[UnitName] = set()
         self.moves_asked: set[UnitName] = set()
         """Units that somebody asked to move, not answered yet."""
@@ -134,7 +135,7 @@ class Checker:
                 self._leader = value
                 self.machines.trusted_since = running().time()
             elif key == keys.CLUSTER and is_put:
-                self.epoch = codec.decode(value, Cluster).epoch
+                self.restored = codec.decode(value, Cluster).restored
             elif key.startswith(keys.UNITS):
                 self._fold_unit(UnitName(name), codec.decode(value, Unit) if is_put else None)
             elif key.startswith(keys.LOST) and is_put:

@@ -90,7 +90,7 @@ def _placement(checker: Checker, unit: Unit, seen: Mapping[MachineId, SimMachine
     for machine, one in assigned.items():
         if not _is_current(one, unit):
             yield f"{unit.name} on {machine} is assigned as it was before its last change"
-        if one.fence and one.fence >> EPOCH_BITS != checker.epoch:
+        if one.fence and one.fence >> EPOCH_BITS < checker.restored:
             yield f"{unit.name} on {machine} has its fence from before the restore"
         if machine not in seen and not unit.requirements.is_global and _homes(checker, unit, seen):
             yield f"{unit.name} is assigned to {machine}, which is gone, and could run elsewhere"

@@ -50,6 +50,7 @@ async def test_what_was_saved_comes_back_in_a_later_epoch(backup: Path) -> None:
     assert found == RECORDS
     assert (cluster.id, cluster.created_at) == (CLUSTER.id, CLUSTER.created_at)
     assert cluster.epoch > CLUSTER.epoch
+    assert cluster.restored == cluster.epoch
 
 
 async def test_the_file_says_what_it_is_and_is_for_its_owner_alone(backup: Path) -> None:
