@@ -46,7 +46,7 @@ class Case:
     units: Mapping[str, str]
     steps: list[dict[str, Any]]
     runtimes: tuple[str, ...] = ()
-    """The runtimes that tell it so; none named: all. Differences are listed in docs/reference/process-runtime.md."""
+    """The runtimes that tell it so; none named: all. Differences are listed in docs/reference/systemd-runtime.md."""
 
 
 def load_cases() -> list[Case]:
