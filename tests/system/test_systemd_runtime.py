@@ -361,6 +361,26 @@ async def test_armed_units_are_stopped_though_whoever_armed_them_is_dead(machine
         assert not status(runtime, "polite.service").cut_off
 
 
+async def test_what_is_started_again_is_not_killed_by_what_had_stopped_it(runtime: Runtime) -> None:
+    bounded = RunnableUnit(
+        name=UnitName("a.service"),
+        digest=unit("a.service", SLEEP).digest,
+        text=SLEEP.encode(),
+        stop_within=1.0,
+    )
+    await runtime.install([bounded])
+    await runtime.start(names("a.service"))
+    await runtime.arm(names("a.service"), within=0.1)
+    await until(lambda: status(runtime, "a.service").cut_off)
+    # It has ended at once; what would kill it after a second still waits.
+    await runtime.arm(names("a.service"), within=1000)
+    await runtime.start(names("a.service"))
+    pid = status(runtime, "a.service").main_pid
+    await asyncio.sleep(1.5)
+    assert status(runtime, "a.service").active is ActiveState.ACTIVE
+    assert status(runtime, "a.service").main_pid == pid
+
+
 async def test_arming_again_puts_the_stop_off_and_a_new_text_takes_it_back(
     machine: Machine, runtime: Runtime
 ) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,12 @@ from argosy.model.ids import UnitName
 from argosy.runtime.systemd.bus import SYSTEMD, Bus, Refused
 
 PREFIX = "argosy-cut-off-"
-TIMER, SEPARATOR = "Argosy will stop what must not run twice: ", ", "
-"""A timer's description: people read it in `systemctl list-timers`, the agent's next life reads the names from it."""
+TIMER, SERVICE = (
+    "Argosy will stop what must not run twice: ",
+    "Argosy stops what must not run twice: ",
+)
+SEPARATOR = ", "
+"""Descriptions: people read them in `systemctl list-timers`, the agent's next life reads the names from them."""
 ACCURACY_MICROSECONDS = 10_000
 KILLS = 5
 """ExecStopPost= may begin more processes after a kill, which get no more time."""
@@ -44,6 +48,7 @@ class CutOff:
     """All armings of one runtime.
 
     stop_within: what a unit may take to stop, None for its own time-out.
+    stop: stops units, and returns when they have ended.
     stopped: directory of the names of units that were stopped so. shown_as: the same directory as systemd sees it.
     """
 
@@ -52,12 +57,14 @@ class CutOff:
         bus: Bus,
         *,
         stop_within: Callable[[UnitName], float | None],
+        stop: Callable[[Sequence[UnitName]], Awaitable[object]],
         stopped: Path,
         shown_as: Path,
         is_user: bool,
     ) -> None:
         self._bus = bus
         self._stop_within = stop_within
+        self._stop = stop
         self._stopped = stopped
         self._shown_as = shown_as
         self._scope = ["--user"] if is_user else []
@@ -91,8 +98,19 @@ class CutOff:
     def was_stopped(self, name: UnitName) -> bool:
         return (self._stopped / name).exists()
 
+    async def call_off(self, names: Collection[UnitName]) -> None:
+        """They are to be started: what has stopped them, and would kill what is left of them, must not kill what is new.
+        Returns when it has ended; others that it was for have their own time-outs.
+        """
+        if any(map(self.was_stopped, names)):
+            states, patterns = ["active", "activating"], [f"{PREFIX}*.service"]
+            [found] = await self._bus.call("ListUnitsByPatterns", "asas", states, patterns)
+            firing = [row[0] for row in found if _listed(row[1]) & set(names)]
+            await self._stop(firing)
+        self.forget(names)
+
     def forget(self, names: Iterable[UnitName]) -> None:
-        """They are started, or removed."""
+        """They are removed."""
         for name in names:
             (self._stopped / name).unlink(missing_ok=True)
 
@@ -127,7 +145,7 @@ class CutOff:
             "CollectMode": Variant("s", "inactive-or-failed"),
         }
         service = {
-            "Description": Variant("s", f"Argosy stops what must not run twice: {listed}"),
+            "Description": Variant("s", SERVICE + listed),
             "Type": Variant("s", "oneshot"),
             "CollectMode": Variant("s", "inactive-or-failed"),
             "ExecStart": Variant("a(sasb)", list(self._commands(sorted(units)))),
@@ -169,4 +187,5 @@ def _pairs(properties: Mapping[str, Variant]) -> list[list[object]]:
 
 
 def _listed(description: str) -> frozenset[UnitName]:
-    return frozenset(map(UnitName, description.removeprefix(TIMER).split(SEPARATOR)))
+    listed = description.removeprefix(TIMER).removeprefix(SERVICE)
+    return frozenset(map(UnitName, listed.split(SEPARATOR)))

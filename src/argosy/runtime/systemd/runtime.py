@@ -132,6 +132,7 @@ class SystemdRuntime:
             stop_within=lambda name: (
                 self._owned[name].mark.stop_within if name in self._owned else None
             ),
+            stop=lambda names: self._jobs.run("StopUnit", names),
             stopped=directory / "stopped",
             shown_as=place.directory / "stopped",
             is_user=place.is_user,
@@ -376,7 +377,7 @@ class SystemdRuntime:
         # Known before it happens: an agent that dies in between asks again, and its own memory decides.
         for name in known:
             self._note_ran(name)
-        self._cut_off.forget(known)
+        await self._cut_off.call_off(known)
         for name in known:
             self._set(name, msgspec.structs.replace(self._statuses[name], cut_off=False))
         results = dict.fromkeys(names, JobResult.FAILED)
