@@ -213,7 +213,7 @@ class Cluster:
 
         async def look(machine: Machine) -> None:
             for unit in await shown(machine, pattern):
-                if unit["ActiveState"] == "active" and "argosy" in unit["DropInPaths"]:
+                if unit["ActiveState"] == "active" and "10-argosy.conf" in unit["DropInPaths"]:
                     found[machine.name, unit["Id"]] = unit["InvocationID"]
 
         await self._each(look, [machine for machine in self.machines if machine.is_on])

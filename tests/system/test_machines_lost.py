@@ -5,12 +5,11 @@ Times are `QUICK`'s: silent for 3 s a machine is suspect, for 6 s it is lost.
 
 from __future__ import annotations
 
-import itertools
 import time
-from typing import NamedTuple
 
 from machines.cluster import QUICK, Cluster, cluster
 from machines.fixtures import on_machines
+from machines.locks import LOCK, lives_of, overlaps
 from machines.machine import Machine
 
 pytestmark = on_machines
@@ -100,9 +99,7 @@ async def test_of_a_unit_that_stops_when_cut_off_there_are_never_two() -> None:
             await bring(c, lock, away)
         lives = await lives_of(c, lock)
         assert [life.machine == "m3" for life in lives] == [True, False] * 2 + [True]
-        for before, after in itertools.pairwise(lives):
-            assert before.last < after.first
-            assert before.fence < after.fence
+        assert await overlaps(c, lock) == []
 
 
 async def test_what_ran_on_a_frozen_machine_has_an_older_fence_and_ends_when_it_thaws() -> None:
@@ -190,43 +187,10 @@ async def taken_over(c: Cluster, units: set[str]) -> bool:
     return all(set(places.get(unit, ())) - {"m3"} for unit in units)
 
 
-# --- units of which there must not be two -------------------------------------------------------------------------------
-
-LOCK = """[Service]
-# Says 20 times a second that it runs, and under which fence. It does not want to end.
-ExecStart=/bin/sh -c "trap '' TERM; while :; do echo $$(date +%%s.%%N) $$ARGOSY_FENCE >>/var/log/%n; sleep 0.05; done"
-TimeoutStopSec=1
-[X-Placement]
-WhenCutOff=stop
-"""
-
-
-class Life(NamedTuple):
-    """Of a lock on a machine under one fence: its first and its last sign of life."""
-
-    first: float
-    last: float
-    machine: str
-    fence: int
-
-
 async def start_locks(c: Cluster, count: int) -> list[str]:
     names = [f"lock{number}.service" for number in range(count)]
-    await c.start_units(*names, text=LOCK.encode())
+    await c.start_units(*names, text=LOCK)
     return names
-
-
-async def lives_of(c: Cluster, lock: str) -> list[Life]:
-    """In order of time."""
-    found: dict[tuple[str, int], Life] = {}
-    for machine in c.machines:
-        log = (await machine.run(["cat", f"/var/log/{lock}"], check=False)).stdout
-        for line in log.splitlines():
-            at, fence = line.split()
-            key = (machine.name, int(fence))
-            first = found[key].first if key in found else float(at)
-            found[key] = Life(first, float(at), *key)
-    return sorted(found.values())
 
 
 async def bring(c: Cluster, unit: str, machine: Machine) -> None:
