@@ -11,14 +11,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from argosy.errors import Invalid
 from argosy.model.ids import UnitName
-from argosy.model.unit import Condition, Operator
+from argosy.model.unit import Condition, Operator, WhenCutOff
+from argosy.settings import PresenceSettings
 from argosy.units import fleet, globs, loading, names, placement, service, specifiers
 from argosy.units.check import Checked
-from argosy.units.diagnostics import Diagnostic, Problems, did_you_mean, nearest_spelling
+from argosy.units.diagnostics import Diagnostic, Problems, nearest_spelling
 from argosy.units.text import Entry
 from argosy.units.values import BadValue
 
 Units = Mapping[UnitName, Checked]
+PULLING = ("Requires", "Wants", "BindsTo", "Upholds", "OnFailure", "OnSuccess")
+"""The keys of [Unit] by which the start, or the end, of one unit starts another."""
 
 
 def check_together(
@@ -33,7 +36,8 @@ def check_together(
         *find_cycles(runnable),
         *find_impossible(runnable),
         *find_taken_ports(runnable),
-        *find_missing(runnable, known={*units, *known}),
+        *find_pulled_in(runnable),
+        *find_missing(runnable, known=_Known(units, known)),
     )
 
 
@@ -106,7 +110,64 @@ def find_taken_ports(units: Units) -> tuple[Diagnostic, ...]:
     return report.found()
 
 
-def find_missing(units: Units, *, known: Collection[UnitName]) -> tuple[Diagnostic, ...]:
+class _Known:
+    """Units that may be referred to. The cluster's are many, and most submissions ask for few of them or none."""
+
+    def __init__(self, *collections: Collection[UnitName]) -> None:
+        self._collections = collections
+        self._near: dict[tuple[str, float], str | None] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return any(name in collection for collection in self._collections)
+
+    def near(self, name: str, *, cutoff: float) -> str | None:
+        """The one nearest in spelling; asked for the same name again, it is at hand."""
+        if (name, cutoff) not in self._near:
+            every = {one for collection in self._collections for one in collection}
+            self._near[name, cutoff] = nearest_spelling(name, every, cutoff=cutoff)
+        return self._near[name, cutoff]
+
+
+def find_pulled_in(units: Units) -> tuple[Diagnostic, ...]:
+    """An error for each unit that makes a machine's systemd start another that must not run twice (`WhenCutOff=stop`),
+    though the machine may be cut off by then: when it is started itself, or again by its Restart=. Nobody asks a server then.
+    """
+    report = _Report()
+    for name, unit in units.items():
+        wanted = [
+            (key, *found) for key in PULLING for found in loading.dependencies(unit.text, key)
+        ]
+        for key, entry, raw in wanted:
+            target = _expanded(raw.text, name)
+            if target in units and _lasts_longer(unit, units[target]):
+                report.error(
+                    unit,
+                    entry,
+                    f"{key}={target} would start {target} where its machine is cut off, and it must not run twice",
+                    hint=f"give {name} WhenCutOff=stop and the same MoveAfter=, or write only After={target}",
+                )
+    return report.found()
+
+
+def _lasts_longer(unit: Checked, single: Checked) -> bool:
+    """Whether the unit may be started on a machine that has been cut off for so long that the single one may not."""
+    ours, theirs = unit.requirements, single.requirements
+    if theirs.when_cut_off is not WhenCutOff.STOP or theirs.is_global:
+        return False
+    usual = PresenceSettings().lost_after
+    is_longer = (ours.move_after or usual) > (theirs.move_after or usual)
+    return ours.when_cut_off is not WhenCutOff.STOP or ours.is_global or is_longer
+
+
+def _expanded(text: str, name: UnitName) -> UnitName:
+    """What a unit writes of another's name; as it stands where that is no name."""
+    try:
+        return names.parse(specifiers.expand(text, names.parse(name))).full
+    except (BadValue, Invalid):
+        return UnitName(text)
+
+
+def find_missing(units: Units, *, known: _Known) -> tuple[Diagnostic, ...]:
     """References to units that are not there.
 
     MachineOf to an unknown unit is an error: nothing would ever be placed. The dependencies of [Unit] may name units of the
@@ -114,20 +175,19 @@ def find_missing(units: Units, *, known: Collection[UnitName]) -> tuple[Diagnost
     templates does not have, is reported, as a warning.
     """
     report = _Report()
-    known_set = frozenset(known)
-    templates = {name for name in known_set if names.parse(name).is_template}
     for name, unit in units.items():
         for peer in unit.requirements.machine_of:
-            if peer not in known_set:
+            if peer not in known:
+                near = known.near(peer, cutoff=0.8)
                 report.error(
                     unit,
                     _entry_of(unit, "MachineOf", "X-ConditionMachineOf"),
                     f"MachineOf: there is no unit {peer}",
-                    hint=did_you_mean(peer, known_set, cutoff=0.8) or "submit it too",
+                    hint=f"did you mean '{near}'?" if near else "submit it too",
                 )
         for key in loading.DEPENDENCIES:
             for entry, raw in loading.dependencies(unit.text, key):
-                _check_reference(unit, name, key, entry, raw.text, known_set, templates, report)
+                _check_reference(unit, name, key, entry, raw.text, known, report)
     return report.found()
 
 
@@ -137,8 +197,7 @@ def _check_reference(
     key: str,
     entry: Entry,
     raw: str,
-    known: frozenset[UnitName],
-    templates: Collection[UnitName],
+    known: _Known,
     report: _Report,
 ) -> None:
     try:
@@ -148,12 +207,12 @@ def _check_reference(
         return
     if parts.full in known:
         return
-    if parts.template in templates:
+    if parts.template is not None and parts.template in known:
         report.warning(
             unit, entry, f"{key}: there is no {target}", hint="raise Replicas= of its template"
         )
         return
-    near = nearest_spelling(target, known, cutoff=0.85)
+    near = known.near(target, cutoff=0.85)
     if near is not None and names.parse(near).prefix != parts.prefix:
         report.warning(unit, entry, f"{key}: there is no {target}", hint=f"did you mean '{near}'?")
 

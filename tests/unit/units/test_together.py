@@ -150,3 +150,26 @@ def test_an_instance_that_its_template_does_not_have_is_warned_about() -> None:
     (found,) = app.load(files).diagnostics
     assert (found.file, found.line, found.is_error) == ("follow@.service", 2, False)
     assert found.message == "BindsTo: there is no web@3.service"
+
+
+ONE = "[X-Placement] | WhenCutOff=stop"
+SAME = f"{ONE} | MoveAfter=1min"
+
+
+@pytest.mark.parametrize("key", ["Requires", "Wants", "BindsTo", "Upholds", "OnFailure"])
+def test_what_keeps_running_when_cut_off_may_not_start_what_must_not_run_twice(key: str) -> None:
+    assert said(db=ONE, web=f"[Unit] | {key}=db.service") == [
+        f"error: {key}=db.service would start db.service where its machine is cut off, and it must not run twice"
+    ]
+
+
+def test_what_ends_as_early_may_start_it() -> None:
+    needs = "[Unit] | Requires=db.service | "
+    assert said(db=ONE, web=needs + ONE) == []
+    assert said(db=SAME, web=needs + SAME) == []
+    assert said(db=SAME, web=needs + ONE) == []
+    assert len(said(db=ONE, web=needs + SAME)) == 1
+
+
+def test_order_alone_starts_nothing() -> None:
+    assert said(db=ONE, web="[Unit] | After=db.service | PartOf=db.service") == []
