@@ -4,8 +4,11 @@ and what people ask for is declarative: asked once, done once.
 
 from datetime import timedelta
 
+import pytest
+
 from argosy.model.explanation import Explanation
 from argosy.model.ids import UnitName
+from argosy.model.orders import Scheduling
 from argosy.model.unit import Condition, Operator, Requirements
 from argosy.store import codec, keys
 from argosy.testing.cluster import Cluster, simulate
@@ -162,3 +165,34 @@ def test_one_submission_after_another_leaves_the_last_text_running_everywhere() 
 
     for seed in range(5):
         simulate(seed, story)
+
+
+@pytest.mark.parametrize("trouble", ["the clock is set back", "the next leader's clock is slow"])
+def test_an_order_that_is_over_stays_over_whatever_the_clocks_say(trouble: str) -> None:
+    async def story(cluster: Cluster) -> None:
+        for name in GOOD:
+            await cluster.submit(name)
+        await cluster.settle(within=10)
+        await cluster.order("m1", Scheduling.DRAINED, lasting=60)
+        await cluster.wait_until(
+            lambda: not any(cluster.placed(name) == ["m1"] for name in GOOD), within=20
+        )
+        await cluster.sleep(90)
+        for name in GOOD:
+            await cluster.move(name, "m1")
+        await cluster.wait_until(
+            lambda: all(cluster.placed(name) == ["m1"] for name in GOOD), within=10
+        )
+        if trouble == "the clock is set back":
+            cluster.jump_clock(-3600)
+        leader = cluster.leader()
+        assert leader is not None
+        other = next(server for server in cluster.servers if server is not leader)
+        if trouble == "the next leader's clock is slow":
+            cluster.set_clock_wrong(other.name, -3600)
+        cluster.kill_server(leader.name)
+        await cluster.wait_until(cluster.leader, within=20)
+        await cluster.sleep(120)
+        assert all(cluster.placed(name) == ["m1"] for name in GOOD)
+
+    simulate(1, story, servers=2)

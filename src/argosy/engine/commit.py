@@ -7,7 +7,7 @@ the middle leaves a unit on no machine, never on two: first everything that is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -104,17 +104,23 @@ class Committer:
         beliefs: Sequence[base.Put | base.Delete] = (),
         *,
         absent: Set[MachineId] = frozenset(),
+        unless_changed: Mapping[str, int] | None = None,
     ) -> int:
         """Write what belongs to no plan: events, and what is believed of machines. Returns the revision it has then.
 
-        absent: machines that must not be there for it. Raises as `commit`.
+        absent: machines that must not be there for it. unless_changed: keys, with the revisions of their last changes.
+        Raises as `commit`.
         """
         ops = [*beliefs, *(self._put(event) for event in events)]
-        gone = [base.absent(keys.presence(machine)) for machine in sorted(absent)]
+        compares = [base.absent(keys.presence(machine)) for machine in sorted(absent)]
+        compares += (
+            base.Compare(key, base.Target.MOD, "=", at)
+            for key, at in (unless_changed or {}).items()
+        )
         revision = 0
-        for start in range(0, max(len(ops), len(gone)), OPS_PER_TXN):
+        for start in range(0, max(len(ops), len(compares)), OPS_PER_TXN):
             end = start + OPS_PER_TXN
-            revision = await self._write(view, events=ops[start:end], compares=gone[start:end])
+            revision = await self._write(view, events=ops[start:end], compares=compares[start:end])
         return revision
 
     async def _write(

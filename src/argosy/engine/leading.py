@@ -72,6 +72,7 @@ class Leading:
         """Judge, plan, commit. Returns a sentence about what was done, empty when there was nothing."""
         now = asyncio.get_running_loop().time()
         scope = scope | Scope(machines=frozenset(self.view.pass_time(self.board)))
+        await self._end_orders()
         verdict = await self._confirmed(self._judge(now), now)
         await self._record(verdict)
         self._notice_returns(now)
@@ -213,6 +214,27 @@ class Leading:
         view.brake = brake
         if any(view.is_there(machine) for machine in returned):
             self._pace.came_back(asyncio.get_running_loop().time())
+
+    async def _end_orders(self) -> None:
+        """Write down which orders are over, so that they are over by every clock."""
+        at = self._clock()
+        for ended in self.view.ended_orders():
+            machine = ended.opened.machine
+            told = Event(
+                at=at,
+                kind="machine.opened",
+                machine=machine,
+                message="the time for which it was closed is over",
+                by="engine",
+            )
+            key = keys.orders(machine)
+            revision = await self._committer.record(
+                self.view,
+                [told],
+                [base.Put(key, codec.encode(ended.opened))],
+                unless_changed={key: ended.revision},
+            )
+            self.view.opened([ended], revision)
 
     # --- what time brings ---------------------------------------------------------------------------------------
 

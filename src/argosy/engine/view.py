@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from argosy.engine import presence
-from argosy.engine.orders import Orders
+from argosy.engine.orders import Ended, Orders
 from argosy.engine.planner import Scope
 from argosy.model.assignment import EPOCH_BITS, AssignedUnit, Assignment
 from argosy.model.cluster import Cluster
@@ -92,7 +92,7 @@ class View:
             view._cluster = codec.decode(kv.value, Cluster)
         for kv in await read(keys.ORDERS):
             orders = codec.decode(kv.value, MachineOrders)
-            view._orders.take(orders.machine, orders, clock())
+            view._orders.take(orders.machine, orders, clock(), revision=kv.mod_revision)
         for kv in await read(keys.MACHINES):
             machine = codec.decode(kv.value, Machine)
             view._said[machine.id] = machine
@@ -172,7 +172,8 @@ class View:
             elif key.startswith(keys.ORDERS):
                 machine_id = MachineId(keys.last_part(key))
                 orders = codec.decode(event.kv.value, MachineOrders) if is_put else None
-                self._orders.take(machine_id, orders, self._clock())
+                revision = event.kv.mod_revision
+                self._orders.take(machine_id, orders, self._clock(), revision=revision)
                 board.set_scheduling(machine_id, self.scheduling_of(machine_id))
                 self._describe(machine_id, board)
                 machines.add(machine_id)
@@ -330,6 +331,16 @@ class View:
         for machine_id in machines:
             board.set_scheduling(machine_id, self.scheduling_of(machine_id))
         return machines
+
+    def ended_orders(self) -> list[Ended]:
+        """Orders whose time is over, to be written down as over."""
+        return self._orders.ended(self._clock())
+
+    def opened(self, ended: Iterable[Ended], revision: int) -> None:
+        """That was written, at that revision."""
+        for one in ended:
+            machine_id = one.opened.machine
+            self._orders.take(machine_id, one.opened, self._clock(), revision=revision)
 
     def next_end(self) -> timedelta | None:
         """How long until the next order ends by the clock."""

@@ -1,4 +1,6 @@
-"""What people ask of a machine. Written by people (through the API), never by the engine or the machine's agent."""
+"""What people ask of a machine. Written by people (through the API), never by the machine's agent; the engine only writes
+down that an order is over whose time is over.
+"""
 
 from __future__ import annotations
 

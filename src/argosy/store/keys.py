@@ -10,7 +10,7 @@ assignments/ID              Assignment      the leading engine
 pending/NAME                Explanation     the leading engine
 observed/ID/NAME            Observed        that machine's agent, through a server
 events/MICROSECONDS-N       Event           whoever acted, in the same transaction as the act
-orders/ID                   MachineOrders   people, through the API
+orders/ID                   MachineOrders   people, through the API; the leading engine notes that its time is over
 identities/ID               Identity        the server that signed the machine's certificate
 tokens/ID                   Token           people, through the API; a server counts its uses down
 servers/NAME                ServerRecord    that server, under its lease

@@ -130,7 +130,7 @@ class _Known:
 
 def find_pulled_in(units: Units) -> tuple[Diagnostic, ...]:
     """An error for each unit that makes a machine's systemd start another that must not run twice (`WhenCutOff=stop`),
-    though the machine may be cut off by then: when it is started itself, or again by its Restart=. Nobody asks a server then.
+    though the machine may be cut off by then: when it is started itself, or again by its Restart=. No server is asked.
     """
     report = _Report()
     for name, unit in units.items():
