@@ -55,6 +55,21 @@ async def test_a_watch_tells_what_came_and_what_was_there_before(store: Store) -
     assert (deleted.kv.key, deleted.kv.value, deleted.kv.mod_revision) == ("a", b"", third)
 
 
+async def test_a_watch_that_does_not_ask_what_was_before_is_told_the_same_changes(
+    store: Store,
+) -> None:
+    async with (
+        store.watch("k") as asking,
+        store.watch("k", with_previous=False) as not_asking,
+    ):
+        await put(store, "k", b"1")
+        await put(store, "k", b"2")
+        await store.txn([], [Delete("k")])
+        expected = [(b.revision, e.kind, e.kv) for b in await take(asking, 3) for e in b.events]
+        told = [(b.revision, e.kind, e.kv) for b in await take(not_asking, 3) for e in b.events]
+    assert told == expected
+
+
 async def test_what_happens_right_after_entering_is_not_missed_and_what_was_before_not_told(
     store: Store,
 ) -> None:

@@ -113,7 +113,12 @@ class WatchesFromNow(FaultyStore):
     """Watches from the present instead of from the revision that was read."""
 
     def watch(
-        self, start: str, end: str | None = None, *, start_revision: int = 0
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        start_revision: int = 0,
+        with_previous: bool = True,
     ) -> AbstractAsyncContextManager[AsyncIterator[base.WatchBatch]]:
         return super().watch(start, end)
 

@@ -103,7 +103,7 @@ class _Watch:
         problem: object = "the store ended it"
         try:
             end = base.prefix_end(keys.ASSIGNMENTS)
-            async with self._store.watch(keys.ASSIGNMENTS, end) as batches:
+            async with self._store.watch(keys.ASSIGNMENTS, end, with_previous=False) as batches:
                 self._has_begun.set()
                 async for batch in batches:
                     for event in batch.events:

@@ -108,7 +108,7 @@ class Feed:
     async def _follow(self) -> None:
         picture = await Picture.load(self._store, self._clock)
         async with self._store.watch(
-            FIRST_KEY, END_KEY, start_revision=picture.revision + 1
+            FIRST_KEY, END_KEY, start_revision=picture.revision + 1, with_previous=False
         ) as batches:
             self.picture = picture
             self.on_access_changed(picture, None)

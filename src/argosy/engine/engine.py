@@ -97,7 +97,12 @@ class Engine:
                     await leading.announce(self._name)
                     announced = True
                 async with _inbox(
-                    self._store.watch(FIRST_KEY, LAST_KEY, start_revision=view.revision + 1)
+                    self._store.watch(
+                        FIRST_KEY,
+                        LAST_KEY,
+                        start_revision=view.revision + 1,
+                        with_previous=False,
+                    )
                 ) as inbox:
                     await self._turn_for_ever(leading, inbox)
             except LeaseLost:

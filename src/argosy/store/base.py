@@ -128,7 +128,7 @@ class WatchEvent(NamedTuple):
     kind: EventKind
     kv: KeyValue
     previous: KeyValue | None
-    """What was there before, unless that was compacted away."""
+    """What was there before, unless that was compacted away, or the watch did not ask for it."""
 
 
 class WatchBatch(NamedTuple):
@@ -222,11 +222,17 @@ class Store(Protocol):
         ...
 
     def watch(
-        self, start: str, end: str | None = None, *, start_revision: int = 0
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        start_revision: int = 0,
+        with_previous: bool = True,
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
         """Follow one key or a range. Registered when the context is entered: no change after that is missed.
 
         start_revision: the first revision to report; 0 means the first after the one the store has on entering.
+        with_previous: whether events must say what was there before; etcd looks that up for each of them.
         Every revision that touches the range is delivered once, in order, whole.
         The iterator raises Compacted when start_revision (or, for a slow watcher, the next one it needs) was
         compacted, WatchLost when it cannot go on. Entering raises Compacted too.

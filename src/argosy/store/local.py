@@ -57,7 +57,12 @@ class LocalStore(ABC):
         return await self._carry_out(lambda: self._index.txn(compares, success, failure))
 
     def watch(
-        self, start: str, end: str | None = None, *, start_revision: int = 0
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        start_revision: int = 0,
+        with_previous: bool = True,
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
         self._check_usable()
         return self._watches.watch(start, end, start_revision)

@@ -56,9 +56,16 @@ class MeasuredStore:
             return await self._store.txn(compares, success, failure)
 
     def watch(
-        self, start: str, end: str | None = None, *, start_revision: int = 0
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        start_revision: int = 0,
+        with_previous: bool = True,
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
-        return self._store.watch(start, end, start_revision=start_revision)
+        return self._store.watch(
+            start, end, start_revision=start_revision, with_previous=with_previous
+        )
 
     async def grant(self, ttl_seconds: int) -> Lease:
         with self._measured("grant"):

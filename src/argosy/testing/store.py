@@ -146,7 +146,12 @@ class FaultyStore:
         return result
 
     def watch(
-        self, start: str, end: str | None = None, *, start_revision: int = 0
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        start_revision: int = 0,
+        with_previous: bool = True,
     ) -> AbstractAsyncContextManager[AsyncIterator[base.WatchBatch]]:
         return self._watch(start, end, start_revision)
 

@@ -24,7 +24,12 @@ class Watched(MemoryStore):
     refuses = False
 
     def watch(
-        self, start: str, end: str | None = None, *, start_revision: int = 0
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        start_revision: int = 0,
+        with_previous: bool = True,
     ) -> AbstractAsyncContextManager[AsyncIterator[base.WatchBatch]]:
         self.watches += 1
         if self.refuses:

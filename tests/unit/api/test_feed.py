@@ -146,7 +146,12 @@ class Interrupted(MemoryStore):
 
     @asynccontextmanager
     async def watch(
-        self, start: str, end: str | None = None, *, start_revision: int = 0
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        start_revision: int = 0,
+        with_previous: bool = True,
     ) -> AsyncIterator[AsyncIterator[base.WatchBatch]]:
         async with super().watch(start, end, start_revision=start_revision) as batches:
             yield self._break(batches)

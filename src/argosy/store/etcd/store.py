@@ -110,10 +110,15 @@ class EtcdStore:
             return self._messages.txn_result(answer)
 
     def watch(
-        self, start: str, end: str | None = None, *, start_revision: int = 0
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        start_revision: int = 0,
+        with_previous: bool = True,
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
         self._check_usable()
-        return self._watch(start, end, start_revision)
+        return self._watch(start, end, start_revision, with_previous=with_previous)
 
     async def grant(self, ttl_seconds: int) -> Lease:
         """Etcd lengthens a TTL that is shorter than one and a half election timeouts (2 s by default).
@@ -198,12 +203,12 @@ class EtcdStore:
 
     @asynccontextmanager
     async def _watch(
-        self, start: str, end: str | None, start_revision: int
+        self, start: str, end: str | None, start_revision: int, *, with_previous: bool
     ) -> AsyncIterator[AsyncIterator[WatchBatch]]:
         with self._accept():
             check_range(start, end)
             first = await self._first_revision(start_revision)
-        with self._watches.watcher(start, end, first) as watcher:
+        with self._watches.watcher(start, end, first, with_previous=with_previous) as watcher:
             yield watcher
 
     async def _first_revision(self, start_revision: int) -> int:
