@@ -80,7 +80,8 @@ def _told_facts(facts: Facts, now: datetime) -> Iterator[str]:
         yield _field("disk", text)
     if facts["certificate_expires"]:
         yield _field("certificate", f"good until {moments.local(facts['certificate_expires'])}")
-    yield _field("clock", f"{facts['clock_ahead_seconds']:+.1f} s against the server's")
+    ahead = round(facts["clock_ahead_seconds"], 1) + 0.0  # never -0.0
+    yield _field("clock", f"{ahead:+.1f} s against the server's")
     if not facts["exec"]:
         yield _field("exec", "runs no commands for people")
 
