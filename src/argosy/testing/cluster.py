@@ -351,14 +351,12 @@ class Cluster(People):
             machine = node.machine
             node.process.spare()
             running().resume(node.process)
-            node.is_cut = machine.is_busy = machine.disk.is_full = False
+            node.is_cut = node.is_removed = machine.is_busy = machine.disk.is_full = False
             machine.clock_error = timedelta()
             if not machine.is_on:
                 machine.boot()
             if not node.is_agent_up:
                 node.start_agent()
-            if node.is_removed:
-                self.rejoin(node.name)
 
     # --- looking ------------------------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ def _kill_agent_at_a_step(cluster: Cluster, chance: random.Random) -> None:
         life = node.lives
 
         def strike() -> None:
-            if node.is_agent_up and node.lives == life:
+            if node.is_agent_up and node.lives == life and not node.machine.disk.is_full:
                 node.kill_agent()
                 _later(chance, 10, lambda: _revive(node))
 
@@ -111,7 +111,7 @@ def _kill_server_at_a_step(cluster: Cluster, chance: random.Random) -> None:
 
 def _cut_power(cluster: Cluster, chance: random.Random) -> None:
     node = chance.choice(_nodes(cluster))
-    if node.machine.is_on:
+    if node.machine.is_on and not node.machine.disk.is_full:
         cluster.kill_machine(node.name)
         _later(chance, 60, lambda: _power_on(cluster, node))
 
@@ -139,7 +139,7 @@ def _stop_server(cluster: Cluster, chance: random.Random) -> Lasting:
 def _reboot_cut_off(cluster: Cluster, chance: random.Random) -> None:
     """A machine that comes up with no server in reach."""
     node = chance.choice(_nodes(cluster))
-    if node.machine.is_on:
+    if node.machine.is_on and not node.machine.disk.is_full:
         cluster.cut_off(node.name)
         cluster.kill_machine(node.name)
         cluster.boot_machine(node.name)
@@ -159,7 +159,7 @@ def _start_clone(cluster: Cluster, chance: random.Random) -> None:
 
 def _remove_machine(cluster: Cluster, chance: random.Random) -> Lasting | None:
     node = chance.choice(_nodes(cluster))
-    if node.is_removed:
+    if node.is_removed or node.machine.disk.is_full:
         return None
     _later(chance, 60, lambda: _rejoin(cluster, node))
     return cluster.remove_machine(node.name)
@@ -252,6 +252,9 @@ def _jump_clock(cluster: Cluster, chance: random.Random) -> None:
 
 
 def _fill_disk(cluster: Cluster, chance: random.Random) -> None:
+    """Of an agent that lives through it: one that is killed while it can write nothing forgets what it did meanwhile
+    (`docs/design/simulation.md`, limits; the story of such agents is `full_disks` in the scenarios).
+    """
     node = chance.choice(_nodes(cluster))
     running().trace.note(f"{node.name}: disk full")
     disk = node.machine.disk
@@ -317,6 +320,7 @@ def _restart(cluster: Cluster, server: Server) -> None:
 
 
 def _rejoin(cluster: Cluster, node: Node) -> None:
+    node.machine.disk.is_full = False  # its agent begins anew, and would forget
     if node.is_removed:
         cluster.rejoin(node.name)
 
