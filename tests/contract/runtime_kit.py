@@ -26,7 +26,8 @@ from argosy.runtime.process import tree
 from argosy.runtime.process.load import Machine
 from argosy.runtime.process.machine import describe
 from argosy.runtime.process.runtime import ProcessRuntime
-from argosy.runtime.systemd.runtime import SystemdRuntime, system_manager, user_manager
+from argosy.runtime.systemd.place import system_manager, user_manager
+from argosy.runtime.systemd.runtime import SystemdRuntime
 
 CASES = Path(__file__).parent / "runtime_cases"
 PATIENCE_SECONDS = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from argosy.runtime.systemd.runtime import Place
+from argosy.runtime.systemd.place import Place
 from machines.machine import Machine
 
 

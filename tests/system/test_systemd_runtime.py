@@ -218,7 +218,8 @@ async def done_in_the_end(runtime: Runtime, name: str) -> JobResult:
 
 HOLDER = """
 import asyncio, json, sys
-from argosy.runtime.systemd.runtime import Place, SystemdRuntime
+from argosy.runtime.systemd.place import Place
+from argosy.runtime.systemd.runtime import SystemdRuntime
 from contract.runtime_kit import names, unit
 from pathlib import Path
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from argosy.errors import Invalid, RuntimeRefused
 from argosy.runtime.base import Runtime
 from argosy.runtime.process.runtime import ProcessRuntime
-from argosy.runtime.systemd.runtime import Place, SystemdRuntime, system_manager, user_manager
+from argosy.runtime.systemd.place import Place, system_manager, user_manager
+from argosy.runtime.systemd.runtime import SystemdRuntime
 from argosy.settings import RuntimeKind
 
 SYSTEMD_RUNS = Path("/run/systemd/system")

@@ -23,7 +23,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +33,18 @@ from argosy.model.ids import UnitName
 from argosy.model.observed import ActiveState, UnitStatus
 from argosy.runtime.base import JobResult, LogLine, RunnableUnit
 from argosy.runtime.systemd import bus as dbus
-from argosy.runtime.systemd import pulled_in, states, unit_files
+from argosy.runtime.systemd import pulled_in, states
 from argosy.runtime.systemd.bus import SYSTEMD, Bus, Refused
 from argosy.runtime.systemd.cut_off import CutOff
 from argosy.runtime.systemd.jobs import Jobs
 from argosy.runtime.systemd.journal import Journal
+from argosy.runtime.systemd.ordering import ordered
+from argosy.runtime.systemd.place import Place
+from argosy.runtime.systemd.strangers import find_fault, find_strangers
 from argosy.runtime.systemd.unit_files import Owned, UnitFiles
-from argosy.units import names as unit_names
 
 log = logging.getLogger(__name__)
 
-NAMES_PER_CALL = 200
-"""systemd answers a call in one go: this many units it loads in some 40 ms."""
 LOOKS_AT_ONCE = 4
 """Failed units whose last lines are being looked up: each is a process."""
 RUNNING = (
@@ -54,57 +53,6 @@ RUNNING = (
     ActiveState.ACTIVATING,
     ActiveState.DEACTIVATING,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A manager and its files.
-
-    root: where the machine's file system is for this process; `/` unless it looks into a container.
-    overrides: the directories that systemd prefers to `units`, and that people write to (systemd.unit(5), "Unit File
-    Load Path"; `systemctl set-property` writes to the ones named control).
-    """
-
-    address: str
-    is_user: bool = False
-    root: Path = Path("/")
-    units: Path = Path("/run/systemd/system")
-    overrides: tuple[Path, ...] = (
-        Path("/etc/systemd/system.control"),
-        Path("/run/systemd/system.control"),
-        Path("/etc/systemd/system"),
-    )
-    directory: Path = Path("/run/argosy-agent")
-    """Not below /run/argosy, which goes with the server of the same host."""
-    journalctl: tuple[str, ...] = ("journalctl",)
-
-    def below_root(self, path: Path) -> Path:
-        return self.root / path.relative_to("/")
-
-
-def system_manager() -> Place:
-    """This host's systemd."""
-    return Place(address=dbus.system_bus())
-
-
-def user_manager(runtime_directory: Path, home: Path) -> Place | None:
-    """This user's systemd, None where there is none."""
-    address = dbus.user_bus()
-    if address is None:
-        return None
-    return Place(
-        address=address,
-        is_user=True,
-        units=runtime_directory / "systemd/user",
-        overrides=(
-            home / ".config/systemd/user.control",
-            runtime_directory / "systemd/user.control",
-            home / ".config/systemd/user",
-            Path("/etc/systemd/user"),
-        ),
-        directory=runtime_directory / "argosy-agent",
-        journalctl=("journalctl",),
-    )
 
 
 class SystemdRuntime:
@@ -217,7 +165,7 @@ class SystemdRuntime:
 
     async def _look_at(self, names: Iterable[UnitName]) -> None:
         """Ask for load, active and sub state; systemd reads what it does not have in memory."""
-        for some in _chunks(sorted(names)):
+        for some in dbus.chunks(sorted(names)):
             with self._asking() as told:
                 [rows] = await self._bus.call("ListUnitsByNames", "as", some)
             for name, _, load, active, sub, *_ in rows:
@@ -279,8 +227,11 @@ class SystemdRuntime:
         """
         refused: dict[UnitName, RuntimeRefused] = {}
         async with self._turn:
-            strangers = await self._strangers(
-                [unit.name for unit in units if unit.name not in self._owned]
+            strangers = await find_strangers(
+                [unit.name for unit in units if unit.name not in self._owned],
+                self._bus,
+                unit_path=self._unit_path,
+                loaded=self._loaded,
             )
             installed: list[UnitName] = []
             disarmed: list[UnitName] = []
@@ -341,7 +292,7 @@ class SystemdRuntime:
         # Also those that seem not to run: news of a start come a moment after it, of the latest unit first.
         known = [name for name in dict.fromkeys(names) if name in self._owned]
         results = dict.fromkeys(names, JobResult.DONE)
-        return results | await self._jobs.run("StopUnit", self._ordered(known)[::-1])
+        return results | await self._jobs.run("StopUnit", ordered(known, self._owned)[::-1])
 
     async def reload(self, names: Sequence[UnitName]) -> Mapping[UnitName, JobResult]:
         """See the contract."""
@@ -381,7 +332,7 @@ class SystemdRuntime:
         for name in known:
             self._set(name, msgspec.structs.replace(self._statuses[name], cut_off=False))
         results = dict.fromkeys(names, JobResult.FAILED)
-        results |= await self._jobs.run(method, self._ordered(known))
+        results |= await self._jobs.run(method, ordered(known, self._owned))
         looking = [self._looking[name] for name in known if name in self._looking]
         if looking:
             await asyncio.wait(looking)
@@ -406,71 +357,10 @@ class SystemdRuntime:
         failed = [n for n in names if self._statuses[n].active is ActiveState.FAILED]
         await asyncio.gather(*map(reset, failed))
 
-    def _ordered(self, names: Sequence[UnitName]) -> list[UnitName]:
-        """The names so that each comes after those that it is ordered after; for the rest as they are. A cycle is
-        systemd's to break.
-        """
-        wanted = dict.fromkeys(names)
-        first: dict[UnitName, list[UnitName]] = {name: [] for name in wanted}
-        for name in wanted:
-            owned = self._owned.get(name)
-            if owned is not None:
-                first[name] += [o for o in owned.after if o in wanted and o != name]
-                for other in owned.before:
-                    if other in wanted and other != name:
-                        first[other].append(name)
-        ordered: dict[UnitName, None] = {}
-        entered: set[UnitName] = set()
-        for root in wanted:
-            stack = [root]
-            while stack:
-                name = stack[-1]
-                waiting = [n for n in first[name] if n not in ordered and n not in entered]
-                entered.add(name)
-                if waiting:
-                    stack.append(waiting[0])
-                else:
-                    ordered.setdefault(stack.pop(), None)
-        return list(ordered)
-
     # --- files ------------------------------------------------------------------------------------------------------
 
-    async def _strangers(self, names: Sequence[UnitName]) -> dict[UnitName, str]:
-        """Units of these names that this machine has already, and the file that each comes from."""
-        found: dict[UnitName, str] = {}
-        # systemd knows units that it has in memory, and finds others by the names of files, of templates and of links
-        # for aliases. It is asked only about those: asking has it look for a file, and think of a unit, for each name.
-        files = unit_files.names_in(self._unit_path)
-        suspected = [
-            name
-            for name in names
-            if _find_fault(name) is None
-            and (
-                name in self._loaded
-                or not files.isdisjoint((name, unit_names.parse(name).template))
-            )
-        ]
-        for some in _chunks(suspected):
-            # One row for each, in their order. An alias has the name that it stands for in its row.
-            [rows] = await self._bus.call("ListUnitsByNames", "as", some)
-            for name, (_, _, load, active, _, _, path, *_) in zip(some, rows, strict=True):
-                if load == "not-found" and active == "inactive":
-                    continue
-                try:
-                    unit = await self._bus.properties(path, f"{SYSTEMD}.Unit")
-                except Refused:  # it was unloaded meanwhile; its file is still there
-                    unit = {}
-                if (
-                    name.endswith(".slice")
-                    and active == "inactive"
-                    and not unit.get("FragmentPath")
-                ):
-                    continue  # every slice that anybody names is there
-                found[name] = unit.get("FragmentPath") or load
-        return found
-
     def _check(self, name: UnitName, strangers: Mapping[UnitName, str]) -> None:
-        fault = _find_fault(name)
+        fault = find_fault(name)
         if fault is not None:
             raise RuntimeRefused(f"{name!r} cannot be installed: {fault[0]}", hint=fault[1])
         if name in strangers:
@@ -650,21 +540,3 @@ class _Reader:
             raise StopAsyncIteration
         names, self._names = frozenset(self._names), set()
         return names
-
-
-def _find_fault(name: UnitName) -> tuple[str, str] | None:
-    """What is wrong with the name of a unit that is to be installed, and what to do about it."""
-    fault = unit_names.find_fault(name)
-    if fault is not None:
-        return fault
-    parts = unit_names.parse(name)
-    if parts.is_template:
-        return "it is a template", "install its instances"
-    if parts.type in ("device", "scope"):
-        return f"a {parts.type} has no file", "it comes and goes with what it stands for"
-    return None
-
-
-def _chunks(names: Sequence[UnitName]) -> Iterable[list[UnitName]]:
-    for start in range(0, len(names), NAMES_PER_CALL):
-        yield list(names[start : start + NAMES_PER_CALL])

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,15 +219,6 @@ class UnitFiles:
 
     def _drop_in(self, name: UnitName) -> Path:
         return self.directory / f"{name}.d" / DROP_IN
-
-
-def names_in(directories: Iterable[Path]) -> set[str]:
-    """The names of all files in the directories, those that are there."""
-    names: set[str] = set()
-    for directory in directories:
-        with suppress(OSError):
-            names.update(os.listdir(directory))  # noqa: PTH208
-    return names
 
 
 def _described(name: UnitName, mark: Mark, text: bytes, parsed: UnitText | None = None) -> Owned:
