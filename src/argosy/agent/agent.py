@@ -397,7 +397,9 @@ class Agent:
 
     async def _stop(self, name: UnitName, *, remove: bool) -> None:
         await self._runtime.stop([name])
-        if remove:
+        # Stopping may have taken long: what is wanted again by now is for the next turn.
+        unit = self._assigned.get(name)
+        if remove and (unit is None or unit.desired is DesiredState.INACTIVE):
             await self._runtime.remove([name])
 
     async def _install(self, installs: Sequence[actions.Install]) -> None:
