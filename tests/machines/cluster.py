@@ -238,17 +238,25 @@ class Cluster:
 
     async def deeds(self, units: Collection[str], *, since: float = 0.0) -> list[str]:
         """What systemd did with the units on any machine after a time (time.time()), in order; from the journals."""
+        found = sorted(await self._done(units, since))
+        return [f"{after:.1f} s: {words}" for after, words in found]
+
+    async def last_start(self, units: Collection[str], *, since: float) -> float:
+        """How long after that time systemd had started the last of the units, in seconds; whoever asks may be late."""
+        return max(after for after, words in await self._done(units, since) if " started " in words)
+
+    async def _done(self, units: Collection[str], since: float) -> list[tuple[float, str]]:
         found: list[tuple[float, str]] = []
 
         async def read(machine: Machine) -> None:
             for entry in await machine.journal():
-                at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
+                after = int(entry["__REALTIME_TIMESTAMP"]) / 1e6 - since
                 deed, unit = DEEDS.get(entry.get("MESSAGE_ID", "")), entry.get("UNIT")
-                if deed and unit in units and at >= since:
-                    found.append((at, f"{at - since:.1f} s: {machine.name} {deed} {unit}"))
+                if deed and unit in units and after >= 0:
+                    found.append((after, f"{machine.name} {deed} {unit}"))
 
         await self._each(read, [machine for machine in self.machines if machine.is_on])
-        return [words for _, words in sorted(found)]
+        return found
 
     async def _each(
         self, work: Callable[[Machine], Awaitable[None]], machines: Iterable[Machine]

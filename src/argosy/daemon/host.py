@@ -26,6 +26,7 @@ from argosy.settings import MachineSettings
 
 ID_OF_THE_HOST = Path("/etc/machine-id")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+FIRST_PROCESS = Path("/proc/1/stat")
 _ID = re.compile(r"[0-9a-f]{32}")
 SOMEWHERE = ("192.0.2.1", 9)
 """An address that is nobody's (RFC 5737): the way there is the way everywhere."""
@@ -64,12 +65,18 @@ def machine_id(settings: MachineSettings) -> MachineId:
 
 
 def holder_of(machine: MachineId) -> str:
-    """Tells this machine, in this boot, from any other that has its id."""
-    try:
-        boot = BOOT_ID.read_text().strip()
-    except OSError:
-        boot = ""
-    return hashlib.sha256(f"{boot} {machine}".encode()).hexdigest()
+    """Tells this machine, in this boot, from any other that has its id.
+
+    Containers of one host may have its boot id in common, but not the moment at which their first process started.
+    Source: proc_pid_stat(5), field 22.
+    """
+    marks = [str(machine)]
+    with suppress(OSError):
+        marks.append(BOOT_ID.read_text().strip())
+    with suppress(OSError, IndexError):
+        # Behind the name of the program, which may contain anything.
+        marks.append(FIRST_PROCESS.read_text().rpartition(")")[2].split()[19])
+    return hashlib.sha256(" ".join(marks).encode()).hexdigest()
 
 
 def address_towards(urls: Iterable[str]) -> str:
