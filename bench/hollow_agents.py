@@ -494,19 +494,20 @@ async def start_all(cluster: HollowCluster, people: People) -> None:
         report("10,000 instances submitted, 500 a request", time.monotonic() - began, "s")
         placed = await people.until(names, people.placed, 120)
         report("... until the last was placed", placed - began, "s")
-        running = await people.until(names, people.running, 60)
+        running = await people.until(names, people.running, 120)
         report("... acknowledged and running", running - began, "s", goal=30)
 
 
 async def wake_one(cluster: HollowCluster, people: People) -> None:
     await asyncio.sleep(2)
+    woken = []
     for number in range(10):
         before = cluster.deliveries()
         await people.restart(f"job@{number}.service")
         await asyncio.sleep(0.3)
-        woken = cluster.deliveries() - before
-        assert woken == 1, f"{woken} agents were woken by one change"
-    report("agents woken by one changed unit (10 times)", 1, "", goal=1)
+        woken.append(cluster.deliveries() - before)
+    report("agents woken by one changed unit, most of 10 times", max(woken), "", goal=1)
+    report("... fewest", min(woken), "", goal=1)
 
 
 async def rest(cluster: HollowCluster) -> None:
@@ -532,7 +533,7 @@ async def change_often(cluster: HollowCluster, people: People) -> None:
                 await asyncio.sleep(began + number / CHANGES_PER_SECOND - time.monotonic())
                 tasks.create_task(submit(name))
         report("changes a second", len(names) / (time.monotonic() - began), "/s")
-        await people.until(names, people.running, 60)
+        await people.until(names, people.running, 120)
     took = sorted(people.running[name] - asked[name] for name in names)
     report("... from submission to running, median", 1e3 * took[len(took) // 2], "ms")
     report("... 99 %", 1e3 * took[int(len(took) * 0.99)], "ms", goal=200)
@@ -541,6 +542,7 @@ async def change_often(cluster: HollowCluster, people: People) -> None:
 
 async def fail_over(cluster: HollowCluster) -> None:
     cluster.join_server()
+    # What servers tell an agent when it registers next.
     cluster.deliveries("learn", cluster.url("s1"), cluster.url("s2"))
     await asyncio.sleep(5)
     people = People(cluster, "s2")
@@ -550,7 +552,7 @@ async def fail_over(cluster: HollowCluster) -> None:
         await people.submit(["late.service"])
         placed = await people.until(["late.service"], people.placed, 60)
         report("leader killed, until a unit is placed", placed - began, "s", goal=11)
-        running = await people.until(["late.service"], people.running, 60)
+        running = await people.until(["late.service"], people.running, 120)
         report("... and runs", running - began, "s")
         await asyncio.sleep(max(0.0, began + 15 - time.monotonic()))
         report(
