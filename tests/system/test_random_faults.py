@@ -53,7 +53,11 @@ async def test_whatever_fails_nothing_runs_twice_that_must_not_and_all_is_well_i
         await c.start_units(*LOCKS, text=LOCK)
         await storm.blow()
         await c.until(c.all_ready, "every machine is back", seconds=QUIET_SECONDS)
-        await c.until(storm.is_as_wanted, "all is as people want it", seconds=QUIET_SECONDS)
+        try:
+            await c.until(storm.is_as_wanted, "all is as people want it", seconds=QUIET_SECONDS)
+        except AssertionError:
+            await storm.explain()
+            raise
         for lock in LOCKS:
             assert await overlaps(c, lock) == [], storm.done
         # And it stays so: nothing is left that would still move or restart something.
@@ -114,6 +118,17 @@ class Storm:
         wrong += [f"{listed} are listed"] if listed != sorted(wanted) else []
         assert not wrong, wrong
         return True
+
+    async def explain(self) -> None:
+        """Print what the cluster itself says of units that do not run as they should, and of their machines."""
+        places = await self._c.places()
+        for name in self._wanted:
+            if len(places.get(name, ())) != (self._wanted[name] == "launched"):
+                for words in (["why", name], ["--json", "list-units", name]):
+                    done = await self._c.servers[0].run(["argosy", *words], check=False)
+                    print(done.stdout + done.stderr)
+        for machine in self._c.machines:
+            print(f"--- {machine.name}\n{(await self._c.said(machine))[-3000:]}")
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
