@@ -8,13 +8,15 @@ import pytest
 from argosy.model.assignment import AssignedUnit, Assignment
 from argosy.model.ids import Digest, MachineId, UnitName
 from argosy.model.link import Delivery
+from argosy.model.lost import LostMachine
 from argosy.model.machine import Machine
+from argosy.model.orders import MachineOrders, Scheduling
 from argosy.model.unit import DesiredState, Requirements, Unit
 from argosy.runtime.base import RunnableUnit
 from argosy.store import base, codec, keys
 from argosy.testing import loop as sim
 from argosy.testing.invariants import PEOPLE, Checker
-from argosy.testing.loop import Process
+from argosy.testing.loop import EPOCH, Process
 from argosy.testing.machine import SimMachine
 from argosy.testing.store import Ledger, Write
 
@@ -211,3 +213,49 @@ def test_a_restart_that_nobody_asked_for() -> None:
         act(machine, world, "restart", WEB)
 
     assert verdict(story).startswith("S6: m1: restart web.service")
+
+
+def settled(world: World, name: UnitName, machine: MachineId) -> None:
+    """The unit has been on the machine, which is there, for a long time."""
+    world.submit(name)
+    world.write("s1.1", (keys.presence(machine), b""))
+    world.assign(machine, name)
+    world.checker._changed_at[name] = -100.0
+
+
+def test_a_unit_that_leaves_a_machine_that_is_well_though_nobody_wanted_it_to() -> None:
+    def story(world: World) -> None:
+        settled(world, WEB, M1)
+        world.assign(M1)
+
+    assert verdict(story) == "L4: web.service left m1 and nobody wanted it to"
+
+
+def test_a_unit_may_leave_a_machine_that_is_drained_and_none_may_come_to_it() -> None:
+    def orders(world: World) -> None:
+        drained = MachineOrders(machine=M1, scheduling=Scheduling.DRAINED)
+        world.write(PEOPLE, (keys.orders(M1), codec.encode(drained)))
+
+    def leaves(world: World) -> None:
+        settled(world, WEB, M1)
+        orders(world)
+        world.assign(M1)
+
+    def comes(world: World) -> None:
+        orders(world)
+        world.checker.machines._history[M1][:] = world.checker.machines._history[M1][-1:]
+        world.submit(WEB)
+        world.assign(M1, WEB)
+
+    assert verdict(leaves) == ""
+    assert verdict(comes) == "S2: ['web.service'] on m1, which is closed"
+
+
+def test_two_machines_of_two_that_are_given_up_together() -> None:
+    def story(world: World) -> None:
+        settled(world, WEB, M1)
+        settled(world, DB, M2)
+        lost = [LostMachine(machine=machine, since=EPOCH) for machine in (M1, M2)]
+        world.write("s1.1", *((keys.lost(one.machine), codec.encode(one)) for one in lost))
+
+    assert verdict(story) == "L5: m1, m2 vanished together, of 2"
