@@ -54,7 +54,11 @@ def test_a_unit_that_nobody_wants_active_is_taken_away() -> None:
 
 def test_absence_is_never_a_command() -> None:
     state = snapshot(
-        machine("m1"), machine("m2"), unit("a.service"), on={"m1": ["a.service"], "m2": []}, absent="m1"
+        machine("m1"),
+        machine("m2"),
+        unit("a.service"),
+        on={"m1": ["a.service"], "m2": []},
+        absent="m1",
     )
     assert planned(state) == []
 
