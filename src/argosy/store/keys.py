@@ -17,6 +17,7 @@ servers/NAME                ServerRecord    that server, under its lease
 lost/ID                     LostMachine     the leading engine; the server that has the machine again deletes it
 brake                       Brake           the leading engine
 moves/NAME                  MoveOrder       people, through the API; the leading engine takes it away
+tick                        nothing         any server, which waits until its watch shows it
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ SERVERS = "servers/"
 LOST = "lost/"
 BRAKE = "brake"
 MOVES = "moves/"
+TICK = "tick"
 
 
 def text(digest: Digest) -> str:

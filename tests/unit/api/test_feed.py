@@ -129,6 +129,16 @@ async def test_a_subscription_that_ended_takes_nothing_more() -> None:
     assert await one.take(1) == []
 
 
+async def test_what_others_write_into_the_same_store_keeps_no_reader_waiting(
+    store: MemoryStore, api: Api
+) -> None:
+    for number in range(3):
+        written = await store.txn([], [base.Put(f"~of another program/{number}", b"")])
+        async with asyncio.timeout(2):
+            picture = await api.feed.catch_up()
+        assert picture.revision > written.revision
+
+
 async def test_without_a_feed_that_runs_a_reader_is_told_to_try_again(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
