@@ -65,6 +65,8 @@ class AgentSettings:
     """How often the machine is compared with its whole assignment, whatever events came."""
     retry_after: timedelta = timedelta(seconds=2)
     """Pause before something that failed for lack of a server, or that the runtime refused, is tried again."""
+    learn_every: timedelta = timedelta(minutes=5)
+    """How often an agent asks where servers are by now. It is told when it registers, too."""
     refused_after: timedelta = timedelta(seconds=30)
     """Pause before a machine that the servers do not know, or know no more, asks again."""
 

@@ -34,6 +34,7 @@ patience = "4s"
 AGENT = """
 [agent]
 retry_after = "0.3s"
+learn_every = "1s"
 """
 
 

@@ -76,6 +76,7 @@ ALLOWED = {
     "GET /v1/agent/texts/{digest}": "machine",
     "POST /v1/agent/report": "machine",
     "POST /v1/agent/certificate": "machine",
+    "GET /v1/agent/servers": "machine",
     "GET /v1/agent/questions": "machine",
     "POST /v1/agent/answers/{id}": "machine",
     "GET /v1/agent/inputs/{id}": "machine",

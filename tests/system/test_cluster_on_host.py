@@ -183,8 +183,8 @@ def test_with_two_servers_on_etcd_agents_go_to_the_one_that_answers(
 ) -> None:
     with etcd(tmp_path) as members:
         first = cluster.init(members)
-        second = cluster.join_server()
         machine = cluster.join()
+        second = cluster.join_server()
         eventually(
             lambda: second.url in (machine.directory / "servers.json").read_text(),
             "the machine knows both servers",

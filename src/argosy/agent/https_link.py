@@ -28,7 +28,7 @@ from argosy.agent.http_client import HttpClient, decoded
 from argosy.agent.servers import Servers
 from argosy.errors import NotFound, ServerUnreachable, Temporary
 from argosy.model.ids import Digest
-from argosy.model.link import Delivery, Registered, Report
+from argosy.model.link import Delivery, Registered, Report, ServerList
 from argosy.model.machine import Machine
 from argosy.model.question import Answer, Input, Question
 
@@ -125,6 +125,13 @@ class HttpsLink:
         for part in _parts(msgspec.structs.replace(report, session=self._session)):
             with self._moving_on(url):
                 await self._client.call(url, "POST", "/v1/agent/report", part, seconds=seconds)
+
+    async def learn_servers(self) -> None:
+        """Ask where servers are by now, and remember it. Raises Temporary."""
+        url = self._servers.current
+        with self._moving_on(url):
+            answer = await self._client.call(url, "GET", "/v1/agent/servers", seconds=CALL_SECONDS)
+        self._servers.learn(decoded(answer, ServerList, url).servers)
 
     # --- certificates and questions -----------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from argosy.agent.agent import Agent
@@ -159,6 +159,10 @@ async def agent(settings: MachineSettings) -> AsyncIterator[None]:
                     answer_questions(link, servers, answerer), name="answer questions"
                 ),
                 tasks.create_task(
+                    _learn_servers(link, settings.agent.learn_every, chance),
+                    name="learn where servers are",
+                ),
+                tasks.create_task(
                     renewal.keep_renewed(
                         place.certificate,
                         sign=sign,
@@ -189,6 +193,16 @@ async def answer_questions(link: HttpsLink, servers: Servers, answerer: Answerer
                     work = answerer.serve(link.questions_of(url))
                     serving[url] = tasks.create_task(work, name=f"questions of {url}")
             await servers.changed()
+
+
+async def _learn_servers(link: HttpsLink, every: timedelta, chance: random.Random) -> None:
+    """One that was added since the agent registered is one to go to, and may ask this machine something."""
+    while True:
+        await asyncio.sleep(every.total_seconds() * chance.uniform(0.8, 1.2))
+        try:
+            await link.learn_servers()
+        except ArgosyError as problem:
+            log.debug("where servers are cannot be learned now: %s", problem)
 
 
 def _context(place: AgentFiles) -> ssl.SSLContext:

@@ -39,6 +39,13 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Names this registration; every report says to which one it belongs."""
 
 
+class ServerList(msgspec.Struct, frozen=True, kw_only=True):
+    """Where servers are that run, in order of their names: agents ask for it now and then."""
+
+    servers: tuple[str, ...]
+    """URLs."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What changed on the machine since the last report. An empty one is a heartbeat and costs the store no write."""
 

@@ -130,7 +130,11 @@ async def _all(store: Store, revision: int) -> AsyncIterator[KeyValue]:
 
 
 def _is_taken_along(kv: KeyValue) -> bool:
-    return not kv.lease and kv.key not in (keys.CLUSTER, keys.TICK) and not kv.key.startswith(HELD_UNDER_A_LEASE)
+    return (
+        not kv.lease
+        and kv.key not in (keys.CLUSTER, keys.TICK)
+        and not kv.key.startswith(HELD_UNDER_A_LEASE)
+    )
 
 
 def _portions(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -11,7 +11,7 @@ from argosy.api.services import Api
 from argosy.api.streams import JsonLines
 from argosy.errors import LeaseLost, NotAllowed, Unsupported
 from argosy.model.ids import Digest, MachineId
-from argosy.model.link import Registered, Report
+from argosy.model.link import Registered, Report, ServerList
 
 PROTOCOL = 1
 MAX_MACHINE_BYTES = 64 * 1024
@@ -44,6 +44,14 @@ async def follow_assignment(api: Api) -> JsonLines:
     agents, machine = _who(api)
     lines = assignment_lines(agents.door(machine), api.closing)
     return JsonLines(lines, first=await anext(lines))
+
+
+async def list_servers(api: Api) -> ServerList:
+    """Where servers are that run."""
+    _who(api)
+    running = sorted(api.feed.picture.servers.items())
+    urls = dict.fromkeys(url for _, server in running for url in server.endpoints)
+    return ServerList(servers=tuple(urls))
 
 
 async def assigned_text(api: Api, digest: str) -> bytes:
@@ -82,6 +90,13 @@ ROUTES = (
         method="GET",
         path="/v1/agent/assignment",
         handler=follow_assignment,
+        access=Access.MACHINE,
+        errors=(501,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/agent/servers",
+        handler=list_servers,
         access=Access.MACHINE,
         errors=(501,),
     ),
