@@ -37,8 +37,8 @@ async def test_a_machine_that_is_cut_off_runs_on_while_the_others_take_its_units
         assert await c.state_of(away) == "lost"
         assert before.items() <= (await c.lives()).items()  # nobody has touched what ran
 
-        c.machines.heal()
         healed = time.time()
+        c.machines.heal()
         await c.until(lambda: c.runs_once(UNITS), "each unit runs once", seconds=15)
         await c.until(lambda: c.is_in_state(away, "ready"), "m3 is back", seconds=15)
         # It stops what moved away. Nothing else is touched, there or elsewhere.
@@ -190,7 +190,7 @@ async def test_clocks_that_are_an_hour_wrong_move_nothing_and_keep_nobody_out() 
         await c.until(c.all_ready, "every machine is back", seconds=20)
         await server.skew_clock(+3600, SERVER)  # while it runs
         late = await c.machines.add("m4")
-        await c.join(late, await c.token("machine"))
+        await c.join(late, await c.token("machine", "--expires=1d"))
         await c.until(c.all_ready, "another one has joined", seconds=20)
         await c.start_units("new.service")
         assert await c.lives("u*.service") == before

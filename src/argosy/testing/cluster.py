@@ -484,14 +484,15 @@ class Cluster(People):
                 self.checker.fold(batch)
 
     async def stop(self) -> None:
+        self._common.is_over = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for node in (*self.nodes.values(), *self.clones.values()):
             if node.is_agent_up:
                 node.kill_agent()
         for server in self.servers:
             server.kill()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         self.checker.check()
 
 

@@ -58,6 +58,8 @@ class Common:
     store_faults: StoreFaults = field(default_factory=StoreFaults)
     link_faults: LinkFaults = field(default_factory=LinkFaults)
     servers: list[Server] = field(default_factory=list)
+    is_over: bool = False
+    """Whether the story is told: nothing starts any more, whatever was to start later."""
 
 
 class Server:
@@ -80,6 +82,8 @@ class Server:
 
     def start(self) -> None:
         """A new life, with nothing remembered."""
+        if self._common.is_over:
+            return
         assert not self.is_up, f"{self.name} runs"
         self.lives += 1
         self.process = Process(f"{self.name}.{self.lives}")
@@ -164,6 +168,8 @@ class Node:
         return not self.process.is_dead
 
     def start_agent(self) -> None:
+        if self._common.is_over:
+            return
         assert self.machine.is_on, f"{self.name} has no power"
         assert not self.is_agent_up, f"the agent of {self.name} runs"
         self.lives += 1
