@@ -36,6 +36,7 @@ FIVE_SECONDS = """
 heartbeat_every = "1s"
 suspect_after = "3s"
 lost_after = "5s"
+patience = "2s"
 """
 FAILING = b"[Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=0\n"
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
 CATCH_UP_SECONDS = 5.0
 TICK_SECONDS = 0.1
-"""How long the feed may be behind the store before it is asked whether it is, by a write that it must hear of."""
+"""How long the feed may hear nothing while it seems behind, before that is tried by a write that it must hear of."""
 QUEUE_LIMIT = 10_000
 """Messages that wait for one client, at most; of some hundred bytes each, and shared between clients."""
 TOO_SLOW = "you read too slowly to keep up; list again, then watch from there"
@@ -143,16 +143,22 @@ class Feed:
             self._waiters.append((newest, reached))
             try:
                 async with asyncio.timeout(CATCH_UP_SECONDS):
-                    await asyncio.wait([reached], timeout=TICK_SECONDS)
-                    if not reached.done():
-                        # etcd counts for all who use it: what is newest may be none of our keys, and never be told.
-                        await self._store.txn([], [base.Put(keys.TICK, b"")])
-                    await reached
+                    await self._reach(reached)
             except TimeoutError:
                 raise StoreUnavailable(
                     "this server cannot follow its store now", hint="try again; argosy doctor"
                 ) from None
         return self.picture
+
+    async def _reach(self, reached: asyncio.Future[None]) -> None:
+        while True:
+            before = self.picture.revision
+            await asyncio.wait([reached], timeout=TICK_SECONDS)
+            if reached.done():
+                return
+            if self.picture.revision == before:
+                # Nothing comes. etcd counts for all who use it: what is newest may be none of our keys, and never be told.
+                await self._store.txn([], [base.Put(keys.TICK, b"")])
 
     @asynccontextmanager
     async def subscribe(

@@ -30,7 +30,7 @@ from argosy.api.questions import Questions
 from argosy.api.server import Server, TlsPort
 from argosy.api.services import Services
 from argosy.api.sessions import Sessions
-from argosy.daemon import host, renewal, settings_file
+from argosy.daemon import garbage, host, renewal, settings_file
 from argosy.daemon.inspection import inspect
 from argosy.daemon.metrics_port import served
 from argosy.daemon.server_metrics import Observed, ServerMetrics
@@ -195,6 +195,7 @@ async def server(settings: ServerSettings) -> AsyncIterator[str]:
         log.info("cluster %s, server %s", cluster.id, name)
         async with asyncio.TaskGroup() as tasks:
             running = [
+                tasks.create_task(garbage.keep_pauses_short(), name="keep pauses short"),
                 tasks.create_task(engine.run(), name="engine"),
                 tasks.create_task(sessions.run(), name="sessions"),
                 tasks.create_task(api.run(), name="api"),
