@@ -448,7 +448,7 @@ async def test_what_stops_a_unit_runs_to_its_end_before_the_unit_is_gone(
 
 
 async def test_a_failed_unit_tells_how_and_what_it_said_last(runtime: Runtime) -> None:
-    pre = "[Service]\nExecStartPre=/bin/sh -c 'echo not today; exit 3'\nExecStart=/bin/sleep 1\n"
+    pre = "[Service]\nExecStartPre=/bin/sh -c 'echo not today; sleep 0.2; exit 3'\nExecStart=/bin/sleep 1\n"
     oom = "[Service]\nType=exec\nExecStart=/bin/sh -c 'echo here; kill -SEGV $$$$'\n"
     missing = "[Service]\nType=exec\nExecStart=/no/such/program\n"
     await runtime.install(
@@ -457,7 +457,7 @@ async def test_a_failed_unit_tells_how_and_what_it_said_last(runtime: Runtime) -
     await runtime.start(names("pre.service", "crash.service", "missing.service"))
     failed = status(runtime, "pre.service")
     assert (failed.active, failed.result) == (ActiveState.FAILED, "exit-code")
-    assert failed.failed_command == "ExecStartPre=/bin/sh -c 'echo not today; exit 3'"
+    assert failed.failed_command == "ExecStartPre=/bin/sh -c 'echo not today; sleep 0.2; exit 3'"
     assert failed.last_lines == ("not today",)
     await until(lambda: bool(status(runtime, "crash.service").failed_command))
     crashed = status(runtime, "crash.service")

@@ -16,7 +16,7 @@ from argosy.client import Change, Client, StateView
 from argosy.errors import Invalid
 
 TIMEOUT_SECONDS = 60.0
-_SCALE = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+_SCALE = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def add_options(
@@ -196,5 +196,5 @@ def duration(text: str) -> float:
     except ValueError:
         seconds = -1
     if scale is None or not 0 <= seconds < 1e9:
-        raise Invalid(f"{text!r} is no time", hint="write 90, 90s, 5min or 1h")
+        raise Invalid(f"{text!r} is no time", hint="write 90, 90s, 5min, 1h or 2d")
     return seconds

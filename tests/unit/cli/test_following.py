@@ -13,13 +13,22 @@ from unit.cli.test_judging import row
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("90s", 90), ("1.5", 1.5), ("5min", 300), ("1h", 3600), ("250ms", 0.25), ("0", 0)],
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("1.5", 1.5),
+        ("5min", 300),
+        ("1h", 3600),
+        ("250ms", 0.25),
+        ("2d", 172800),
+        ("0", 0),
+    ],
 )
 def test_a_time_has_a_unit_or_is_in_seconds(text: str, seconds: float) -> None:
     assert following.duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1", "5 days", "1d", "nan", "inf", "1e99"])
+@pytest.mark.parametrize("text", ["", "soon", "-1", "5 days", "1y", "nan", "inf", "1e99"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="is no time"):
         following.duration(text)
