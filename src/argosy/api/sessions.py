@@ -68,7 +68,7 @@ class Session:
     units: frozenset[UnitName] | None = None
     """What the store has of it, once somebody had to know."""
     is_doubted: bool = False
-    """Whether it was silent for too long already when somebody looked the last time."""
+    """Whether it had been silent for nearly too long when somebody looked the last time."""
     is_over: bool = False
     """Whether its presence is being taken away: nothing is answered any more, whatever becomes of that."""
 
@@ -418,14 +418,15 @@ class Sessions:
                 log.info("silent machines keep their presence for now: %s", problem)
 
     def _silent(self) -> list[Session]:
-        """Machines that were silent for too long both now and when this was asked the last time: a server that stood
-        still itself reads what waits in its sockets in between.
+        """Machines that have been silent for too long, and were nearly so when this was asked the last time: a server that
+        stood still itself reads what waits in its sockets in between.
         """
-        heard_since = self._now() - self._silence
-        silent = [one for one in self._sessions.values() if one.heard_at < heard_since]
-        gone = [one for one in silent if one.is_doubted]
-        for one in silent:
-            one.is_doubted = True
+        now = self._now()
+        doubted_since = now - self._silence * (1 - 1 / LOOKS)
+        sessions = self._sessions.values()
+        gone = [s for s in sessions if s.is_doubted and s.heard_at < now - self._silence]
+        for session in sessions:
+            session.is_doubted = session.heard_at < doubted_since
         return gone
 
     async def _let_go(self, silent: Iterable[Session]) -> None:
